@@ -1,0 +1,102 @@
+// Counter indices. Each counter is a u64 at counters + 8 * index. Names follow Linux's SNMP and TcpExt tables
+// (/proc/net/snmp, /proc/net/netstat) where one exists; the generated host copy keeps the names for display.
+
+// Link level
+export const CNT_RxFrames: u32 = 0;
+export const CNT_RxBytes: u32 = 1;
+export const CNT_TxFrames: u32 = 2;
+export const CNT_TxBytes: u32 = 3;
+export const CNT_EthInTruncated: u32 = 4;
+export const CNT_EthInUnknownProto: u32 = 5;
+export const CNT_EthInOtherHost: u32 = 6;
+/** Times a frame had to wait because the transmit ring or the header pool was full. */
+export const CNT_TxRingFull: u32 = 7;
+// ARP and neighbours
+export const CNT_ArpInRequests: u32 = 8;
+export const CNT_ArpInReplies: u32 = 9;
+export const CNT_ArpInErrors: u32 = 10;
+export const CNT_ArpOutRequests: u32 = 11;
+export const CNT_ArpOutReplies: u32 = 12;
+export const CNT_NeighPendingDrops: u32 = 13;
+export const CNT_NeighTableFull: u32 = 14;
+// IP
+export const CNT_IpInReceives: u32 = 16;
+export const CNT_IpInHdrErrors: u32 = 17;
+export const CNT_IpInCsumErrors: u32 = 18;
+export const CNT_IpInAddrErrors: u32 = 19;
+export const CNT_IpInUnknownProtos: u32 = 20;
+export const CNT_IpInTruncatedPkts: u32 = 21;
+export const CNT_IpInFragments: u32 = 22;
+export const CNT_IpOutRequests: u32 = 23;
+export const CNT_IpOutNoRoutes: u32 = 24;
+export const CNT_IpInDelivers: u32 = 25;
+// ICMP
+export const CNT_IcmpInMsgs: u32 = 28;
+export const CNT_IcmpInErrors: u32 = 29;
+export const CNT_IcmpInEchos: u32 = 30;
+export const CNT_IcmpOutEchoReps: u32 = 31;
+export const CNT_IcmpInDestUnreachs: u32 = 32;
+// TCP (Tcp: of /proc/net/snmp)
+export const CNT_TcpActiveOpens: u32 = 40;
+export const CNT_TcpPassiveOpens: u32 = 41;
+export const CNT_TcpAttemptFails: u32 = 42;
+export const CNT_TcpEstabResets: u32 = 43;
+/** Gauge: connections in ESTABLISHED or CLOSE-WAIT. */
+export const CNT_TcpCurrEstab: u32 = 44;
+export const CNT_TcpInSegs: u32 = 45;
+export const CNT_TcpOutSegs: u32 = 46;
+export const CNT_TcpRetransSegs: u32 = 47;
+export const CNT_TcpInErrs: u32 = 48;
+export const CNT_TcpOutRsts: u32 = 49;
+export const CNT_TcpInCsumErrors: u32 = 50;
+// TcpExt
+export const CNT_TcpExtListenOverflows: u32 = 56;
+export const CNT_TcpExtListenDrops: u32 = 57;
+export const CNT_TcpExtPAWSEstab: u32 = 58;
+export const CNT_TcpExtDelayedACKs: u32 = 59;
+export const CNT_TcpExtTCPHPHits: u32 = 60;
+export const CNT_TcpExtTCPPureAcks: u32 = 61;
+export const CNT_TcpExtTCPHPAcks: u32 = 62;
+export const CNT_TcpExtTCPTimeouts: u32 = 63;
+export const CNT_TcpExtTCPFastRetrans: u32 = 64;
+export const CNT_TcpExtTCPSlowStartRetrans: u32 = 65;
+export const CNT_TcpExtTCPSackRecovery: u32 = 66;
+export const CNT_TcpExtTCPRenoRecovery: u32 = 67;
+export const CNT_TcpExtTCPSACKReneging: u32 = 68;
+export const CNT_TcpExtTCPSACKDiscard: u32 = 69;
+export const CNT_TcpExtTCPDSACKOldSent: u32 = 70;
+export const CNT_TcpExtTCPDSACKRecv: u32 = 71;
+export const CNT_TcpExtTCPOFOQueue: u32 = 72;
+export const CNT_TcpExtTCPOFOMerge: u32 = 73;
+export const CNT_TcpExtTCPOFODrop: u32 = 74;
+export const CNT_TcpExtTCPRcvQDrop: u32 = 75;
+export const CNT_TcpExtTCPRcvCoalesce: u32 = 76;
+export const CNT_TcpExtTCPChallengeACK: u32 = 77;
+export const CNT_TcpExtTCPSYNChallenge: u32 = 78;
+export const CNT_TcpExtTCPAbortOnData: u32 = 79;
+export const CNT_TcpExtTCPAbortOnClose: u32 = 80;
+export const CNT_TcpExtTCPAbortOnTimeout: u32 = 81;
+export const CNT_TcpExtTCPAbortOnMemory: u32 = 82;
+export const CNT_TcpExtTCPKeepAlive: u32 = 83;
+export const CNT_TcpExtTCPTimeWait: u32 = 84;
+export const CNT_TcpExtTCPZeroWindowProbe: u32 = 85;
+export const CNT_TcpExtTCPToZeroWindowAdv: u32 = 86;
+export const CNT_TcpExtTCPFromZeroWindowAdv: u32 = 87;
+export const CNT_TcpExtOutOfWindow: u32 = 88;
+export const CNT_TcpExtTCPSpuriousRtxHostQueues: u32 = 89;
+export const CNT_TcpExtTCPSynRetrans: u32 = 90;
+export const CNT_TcpExtTCPBadOptions: u32 = 91;
+/** Frames whose checksum was left to hardware that is not there (veth) and accepted as such. */
+export const CNT_TcpExtCsumPartial: u32 = 92;
+// Zbuf
+export const CNT_ZbufAllocs: u32 = 100;
+export const CNT_ZbufAllocFails: u32 = 101;
+export const CNT_ZbufFrees: u32 = 102;
+export const CNT_ZbufMisuse: u32 = 103;
+/** Payload bytes copied inside the core (coalescing of small segments under memory pressure). */
+export const CNT_CopiedBytes: u32 = 104;
+/** Payload bytes copied by the host's stream API, both directions. */
+export const CNT_HostCopiedBytes: u32 = 105;
+/** Payload bytes copied by the shim for drivers without multi-segment frames. */
+export const CNT_LinkCopiedBytes: u32 = 106;
+export const CNT_COUNT: u32 = 128;

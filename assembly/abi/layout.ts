@@ -1,0 +1,232 @@
+// The ABI between the core, the shim and the host: every offset, size and code that more than one of them
+// uses, as plain integer constants. `scripts/gen-layout.mjs` turns this file into the host's TypeScript copy
+// and the shim's C header, so a field has one source.
+//
+// Linear memory:
+//
+//   0        CTL        STATIC            heapBase           zoneBase                        end
+//   ├─ null ─┼─ control ─┼─ core's data ──┼─ arena (init) ───┼─ 2 MiB zones (rx, then Zbuf) ─┤
+//   0        1024        8192
+//
+// All multi-byte fields are little-endian. Ring indices run freely and are masked on use.
+
+// ---- control block, at CTL ---------------------------------------------------------------------------------
+export const CTL: u32 = 1024;
+
+// Rings. `…At` is the linear address of entry 0, `…Size` the number of entries (a power of two).
+export const CTL_RX_AT: u32 = 1024;
+export const CTL_RX_SIZE: u32 = 1028;
+export const CTL_TX_AT: u32 = 1032;
+export const CTL_TX_SIZE: u32 = 1036;
+/** Segments produced by the core. */
+export const CTL_TX_HEAD: u32 = 1040;
+/** Segments taken by the link. */
+export const CTL_TX_TAIL: u32 = 1044;
+export const CTL_DONE_AT: u32 = 1048;
+export const CTL_DONE_SIZE: u32 = 1052;
+/** Transmit completions produced by the link. */
+export const CTL_DONE_HEAD: u32 = 1056;
+/** Transmit completions taken by the core. */
+export const CTL_DONE_TAIL: u32 = 1060;
+export const CTL_FREE_AT: u32 = 1064;
+export const CTL_FREE_SIZE: u32 = 1068;
+/** Receive objects given back by the core. */
+export const CTL_FREE_HEAD: u32 = 1072;
+/** Receive objects taken back by the link. */
+export const CTL_FREE_TAIL: u32 = 1076;
+export const CTL_EVENT_AT: u32 = 1080;
+export const CTL_EVENT_SIZE: u32 = 1084;
+/** Events produced by the core. */
+export const CTL_EVENT_HEAD: u32 = 1088;
+/** Events taken by the host. */
+export const CTL_EVENT_TAIL: u32 = 1092;
+/** f64, nanoseconds, monotonic: stamped by the link in every burst. */
+export const CTL_CLOCK_NS: u32 = 1096;
+/** Address of the counter array (u64 each, indexed by CNT_…). */
+export const CTL_COUNTERS_AT: u32 = 1104;
+/** Scratch space for the host: SCRATCH_SIZE bytes for addresses, iovs and info structs passed by pointer. */
+export const CTL_SCRATCH_AT: u32 = 1108;
+export const SCRATCH_SIZE: u32 = 4096;
+
+// ---- receive descriptor ------------------------------------------------------------------------------------
+//   0      4      8       12
+//   ├ addr ┼ len ─┼ flags ┼ reserved ┤
+export const RXD_SIZE: u32 = 16;
+export const RXD_ADDR: u32 = 0;
+export const RXD_LEN: u32 = 4;
+export const RXD_FLAGS: u32 = 8;
+/** The link vouches for the IPv4 header checksum. */
+export const RXF_IP_CSUM_OK: u32 = 1;
+/** The link vouches for the TCP/UDP checksum. */
+export const RXF_L4_CSUM_OK: u32 = 2;
+/** The sender may have left the L4 checksum at the pseudo-header sum (a veth peer's CHECKSUM_PARTIAL). */
+export const RXF_L4_CSUM_PARTIAL: u32 = 4;
+
+// ---- transmit segment descriptor ---------------------------------------------------------------------------
+// A frame is a run of segments, TXF_START on the first, TXF_END on the last. The link pushes `addr` of every
+// segment to the completion ring when it no longer reads the memory.
+//   0      4      8       12
+//   ├ addr ┼ len ─┼ flags ┼ offload ┤
+export const TXD_SIZE: u32 = 16;
+export const TXD_ADDR: u32 = 0;
+export const TXD_LEN: u32 = 4;
+export const TXD_FLAGS: u32 = 8;
+export const TXD_OFFLOAD: u32 = 12;
+export const TXF_START: u32 = 1;
+export const TXF_END: u32 = 2;
+/** The link must fill the IPv4 header checksum. */
+export const TXF_IP_CSUM: u32 = 4;
+/** The link must fill the TCP checksum; the field holds the pseudo-header sum. */
+export const TXF_TCP_CSUM: u32 = 8;
+/** Segments a frame may have at most, the header segment included. */
+export const TX_MAX_SEGS: u32 = 9;
+
+// ---- event -------------------------------------------------------------------------------------------------
+//   0        4      8   12
+//   ├ handle ┼ kind ┼ a ┼ b ┤
+export const EVENT_SIZE: u32 = 16;
+export const EVENT_HANDLE: u32 = 0;
+export const EVENT_KIND: u32 = 4;
+export const EVENT_A: u32 = 8;
+export const EVENT_B: u32 = 12;
+/** Batch: the listener has connections to accept(). Inline: a = handle of the new connection. */
+export const EV_ACCEPT: u32 = 1;
+/** The active open is done. */
+export const EV_CONNECT: u32 = 2;
+/** Batch: a = bytes that recv() will give. Inline: a = address, b = length; the callback owns one reference. */
+export const EV_DATA: u32 = 3;
+/** There is room in the send queue again, after a send() that said EAGAIN. */
+export const EV_WRITE: u32 = 4;
+/** The peer's FIN has been reached in the byte stream. */
+export const EV_EOF: u32 = 5;
+/** a = errno. The connection is dead; close() releases the handle. */
+export const EV_ERROR: u32 = 6;
+/** Both FINs are sent, received and acknowledged. close() releases the handle. */
+export const EV_CLOSED: u32 = 7;
+/** A neighbour wants resolving by the kernel: a = address of the 16-byte IP address. Handle 0. */
+export const EV_NEIGH: u32 = 8;
+
+// ---- configuration, written by the host before init() ------------------------------------------------------
+export const CFG: u32 = 2048;
+/** First byte after the arena: the core may use [heapBase, arenaEnd). */
+export const CFG_ARENA_END: u32 = 2048;
+/** Linear address of zone 0. The virtual address of it is a multiple of 2 MiB where zones are hugepages. */
+export const CFG_ZONE_BASE: u32 = 2052;
+/** Zones from zone 0 on. */
+export const CFG_ZONE_COUNT: u32 = 2056;
+/** How many of them, from zone 0 on, hold receive pools. */
+export const CFG_RX_ZONES: u32 = 2060;
+export const CFG_SEED_LO: u32 = 2064;
+export const CFG_SEED_HI: u32 = 2068;
+export const CFG_MAX_CONNECTIONS: u32 = 2072;
+export const CFG_MAX_LISTENERS: u32 = 2076;
+export const CFG_RX_RING: u32 = 2080;
+export const CFG_TX_RING: u32 = 2084;
+/** Must be at least the number of receive objects. */
+export const CFG_FREE_RING: u32 = 2088;
+export const CFG_EVENT_RING: u32 = 2092;
+/** Send-queue and transmitted-segment records for all connections together. */
+export const CFG_SEGMENT_RECORDS: u32 = 2096;
+/** Default send and receive buffer of a connection, bytes. */
+export const CFG_SND_BUF_BYTES: u32 = 2100;
+export const CFG_RCV_BUF_BYTES: u32 = 2104;
+export const CFG_PORT_LO: u32 = 2108;
+export const CFG_PORT_HI: u32 = 2112;
+export const CFG_RTO_MIN_US: u32 = 2116;
+export const CFG_RTO_MAX_US: u32 = 2120;
+export const CFG_RTO_INIT_US: u32 = 2124;
+export const CFG_DELACK_US: u32 = 2128;
+export const CFG_TIME_WAIT_US: u32 = 2132;
+export const CFG_FIN_WAIT2_US: u32 = 2136;
+export const CFG_SYN_RETRIES: u32 = 2140;
+export const CFG_SYNACK_RETRIES: u32 = 2144;
+/** Retransmission timeouts of one segment before ETIMEDOUT (Linux tcp_retries2). */
+export const CFG_RETRIES: u32 = 2148;
+export const CFG_KEEPALIVE_TIME_US: u32 = 2152;
+export const CFG_KEEPALIVE_INTVL_US: u32 = 2156;
+export const CFG_KEEPALIVE_PROBES: u32 = 2160;
+export const CFG_INIT_CWND_SEGMENTS: u32 = 2164;
+export const CFG_FLAGS: u32 = 2168;
+/** Answer ARP requests and resolve neighbours with ARP (no kernel behind the link). */
+export const CFGF_ARP: u32 = 1;
+/** Answer ICMP echo requests (no kernel behind the link). */
+export const CFGF_ICMP_ECHO: u32 = 2;
+/** The link fills checksums on transmit. */
+export const CFGF_TX_CSUM: u32 = 4;
+/** The link's checksums are never wrong: do not verify (shared-memory links told to trust). */
+export const CFGF_RX_TRUST: u32 = 8;
+export const CFGF_TIMESTAMPS: u32 = 16;
+export const CFGF_SACK: u32 = 32;
+export const CFGF_WINDOW_SCALE: u32 = 64;
+/** Neighbours are resolved by the host: EV_NEIGH instead of ARP requests. */
+export const CFGF_NEIGH_EVENTS: u32 = 128;
+/** Do not fill in checksums at all (a shared-memory link told to trust at both ends). */
+export const CFGF_TX_NO_CSUM: u32 = 256;
+export const CFG_MTU: u32 = 2172;
+/** 6 bytes. */
+export const CFG_MAC: u32 = 2176;
+export const CFG_MAX_NEIGHBOURS: u32 = 2184;
+export const CFG_MAX_ROUTES: u32 = 2188;
+/** Initial bytes of memory that out-of-order data of one connection may hold, in receive objects. */
+export const CFG_OOO_OBJECTS: u32 = 2192;
+
+// ---- zones and objects -------------------------------------------------------------------------------------
+export const ZONE_BYTES: u32 = 2097152;
+export const ZONE_SHIFT: u32 = 21;
+
+// ---- sockets -----------------------------------------------------------------------------------------------
+/** listen()/connect() flag: deliver through the inline callback instead of the event ring. */
+export const SOCK_INLINE: u32 = 1;
+/** listen() flag: accept nothing new while the accept queue is full (default), see backlog. */
+
+// iov entry, as sendv() reads and recv() writes them.
+export const IOV_SIZE: u32 = 8;
+export const IOV_ADDR: u32 = 0;
+export const IOV_LEN: u32 = 4;
+
+// options of a socket (setOption/getOption)
+export const OPT_NODELAY: u32 = 1;
+export const OPT_KEEPALIVE: u32 = 2;
+export const OPT_KEEPALIVE_TIME_US: u32 = 3;
+export const OPT_SND_BUF_BYTES: u32 = 4;
+export const OPT_RCV_BUF_BYTES: u32 = 5;
+export const OPT_USER_TIMEOUT_US: u32 = 6;
+export const OPT_QUICKACK: u32 = 7;
+
+// connection states, numbered as Linux numbers them (include/net/tcp_states.h)
+export const TCP_ESTABLISHED: u32 = 1;
+export const TCP_SYN_SENT: u32 = 2;
+export const TCP_SYN_RECV: u32 = 3;
+export const TCP_FIN_WAIT1: u32 = 4;
+export const TCP_FIN_WAIT2: u32 = 5;
+export const TCP_TIME_WAIT: u32 = 6;
+export const TCP_CLOSE: u32 = 7;
+export const TCP_CLOSE_WAIT: u32 = 8;
+export const TCP_LAST_ACK: u32 = 9;
+export const TCP_LISTEN: u32 = 10;
+export const TCP_CLOSING: u32 = 11;
+
+// errno values (Linux x86-64), returned negative
+export const EPERM: i32 = 1;
+export const EBADF: i32 = 9;
+export const EAGAIN: i32 = 11;
+export const ENOMEM: i32 = 12;
+export const EFAULT: i32 = 14;
+export const EBUSY: i32 = 16;
+export const EINVAL: i32 = 22;
+export const EPIPE: i32 = 32;
+export const EMSGSIZE: i32 = 90;
+export const ENOPROTOOPT: i32 = 92;
+export const EADDRINUSE: i32 = 98;
+export const EADDRNOTAVAIL: i32 = 99;
+export const ENETUNREACH: i32 = 101;
+export const ECONNABORTED: i32 = 103;
+export const ECONNRESET: i32 = 104;
+export const ENOBUFS: i32 = 105;
+export const EISCONN: i32 = 106;
+export const ENOTCONN: i32 = 107;
+export const ETIMEDOUT: i32 = 110;
+export const ECONNREFUSED: i32 = 111;
+export const EHOSTUNREACH: i32 = 113;
+export const EALREADY: i32 = 114;
+export const EINPROGRESS: i32 = 115;
