@@ -1,0 +1,1 @@
+export function tcpTimer(tcb: u32, nodeOffset: u32): void {}
