@@ -1,0 +1,266 @@
+// The core: one WebAssembly instance over one linear memory. Everything else in the host reaches the core through
+// this module.
+import { readFileSync } from 'node:fs';
+import { instantiateSync } from '@assemblyscript/loader';
+import { codeError } from './errors.js';
+import * as L from './layout.js';
+
+export type CoreBuild = 'debug' | 'release';
+
+/** Called for events of inline sockets: `host.event(handle, kind, a, b)`. */
+export type InlineEvent = (handle: number, kind: number, a: number, b: number) => void;
+
+/** Every number has its unit in its name; see assembly/abi/layout.ts for their meaning. */
+export interface CoreConfig {
+  seed: bigint;
+  maxConnections: number;
+  maxListeners: number;
+  rxRing: number;
+  txRing: number;
+  eventRing: number;
+  segmentRecords: number;
+  sndBufBytes: number;
+  rcvBufBytes: number;
+  portLo: number;
+  portHi: number;
+  rtoMinUs: number;
+  rtoMaxUs: number;
+  rtoInitUs: number;
+  delackUs: number;
+  timeWaitUs: number;
+  finWait2Us: number;
+  synRetries: number;
+  synackRetries: number;
+  retries: number;
+  keepaliveTimeUs: number;
+  keepaliveIntvlUs: number;
+  keepaliveProbes: number;
+  initCwndSegments: number;
+  maxNeighbours: number;
+  maxRoutes: number;
+  oooObjects: number;
+  zones: number;
+  rxZones: number;
+  /** CFGF_… */
+  flags: number;
+  mtu: number;
+  mac: Uint8Array;
+}
+
+export interface Placement {
+  zoneBase: number;
+  rxPools: readonly { base: number; stride: number; count: number }[];
+}
+
+/** The exports of assembly/index.ts: results ≥ 0 are fine, negative ones are -errno. */
+interface CoreExports extends Record<string, unknown> {
+  init(): number;
+  arenaNeeded(): number;
+  rxPoolAdd(base: number, stride: number, count: number): number;
+  zoneSetIova(zone: number, lo: number, hi: number): number;
+  ingest(frames: number, nowUs: number): void;
+  poll(nowUs: number): number;
+  flush(nowUs: number): void;
+  alloc(size: number): number;
+  dup(addr: number): number;
+  free(addr: number): number;
+  objectEnd(addr: number): number;
+  refCount(addr: number): number;
+  zbufInUse(): number;
+  rxInUse(): number;
+  listen(addr: number, port: number, backlog: number, flags: number): number;
+  accept(listener: number): number;
+  connect(addr: number, port: number, localAddr: number, localPort: number, flags: number): number;
+  send(handle: number, addr: number, len: number): number;
+  sendv(handle: number, iov: number, count: number): number;
+  recv(handle: number, iov: number, maxPieces: number): number;
+  shutdown(handle: number): number;
+  close(handle: number): number;
+  abort(handle: number): number;
+  setOption(handle: number, option: number, value: number): number;
+  getOption(handle: number, option: number): number;
+  info(handle: number, at: number): number;
+  connectionAt(index: number, at: number): number;
+  linkConfig(mac: number, mtu: number, flags: number): number;
+  addressAdd(addr: number, prefixLength: number): number;
+  addressDel(addr: number, prefixLength: number): number;
+  routeAdd(dst: number, prefixLength: number, gateway: number, mtu: number): number;
+  routeDel(dst: number, prefixLength: number, gateway: number): number;
+  routeClear(): number;
+  neighSet(addr: number, mac: number): number;
+  neighDel(addr: number): number;
+  neighFail(addr: number): number;
+  routeAt(index: number, at: number): number;
+  neighAt(index: number, at: number): number;
+}
+
+/** One core. The functions are the exports themselves: no wrapper stands between a caller and the hot path. */
+export interface Core extends Omit<CoreExports, 'init' | 'arenaNeeded' | 'rxPoolAdd'> {
+  readonly build: CoreBuild;
+  readonly memory: WebAssembly.Memory;
+  readonly u8: Uint8Array;
+  readonly u32: Uint32Array;
+  readonly dv: DataView;
+  /** SCRATCH_SIZE bytes for arguments passed by pointer. Valid until the next call that uses them. */
+  readonly scratch: number;
+  readonly config: Readonly<CoreConfig>;
+  /** All counters by name. */
+  counters(): Record<string, bigint>;
+  /** One counter, indexed by CNT_…. */
+  counter(index: number): number;
+  /** Adds to a counter the host keeps (CNT_HostCopiedBytes). */
+  countAdd(index: number, by: number): void;
+}
+
+export interface CreateCoreOptions {
+  config: CoreConfig;
+  build?: CoreBuild;
+  onEvent: InlineEvent;
+  /** Places zones in the memory at or after arenaEnd; returns where they are. */
+  place(memory: WebAssembly.Memory, arenaEnd: number): Placement;
+}
+
+const PAGE_BYTES = 65536;
+/** Linear memory stays under 2 GiB, so that an address is the same number signed and unsigned. */
+const MAX_PAGES = 32768;
+/** Room for the core's static data below the arena and for the receive pools' context arrays. */
+const STATIC_BYTES = 4 * PAGE_BYTES;
+/** Receive objects are never smaller than this, which bounds their number before the link has chosen their size. */
+export const MIN_RX_STRIDE = 1024;
+
+const compiled = new Map<CoreBuild, WebAssembly.Module>();
+
+/** The compiled core, compiled once per process. Throws ERR_LUNET_NO_CORE when it has not been built. */
+export function coreModule(build: CoreBuild): WebAssembly.Module {
+  let module = compiled.get(build);
+  if (!module) {
+    const url = new URL(`../../../../build/core.${build}.wasm`, import.meta.url);
+    let bytes: Buffer;
+    try {
+      bytes = readFileSync(url);
+    } catch (error) {
+      throw codeError('ERR_LUNET_NO_CORE', `the core is not built (${(error as Error).message}): run "npm run setup"`);
+    }
+    module = new WebAssembly.Module(bytes as Uint8Array<ArrayBuffer>);
+    compiled.set(build, module);
+  }
+  return module;
+}
+
+/** The build that LUNET_CORE names, release without it. */
+export function defaultBuild(): CoreBuild {
+  return process.env.LUNET_CORE === 'debug' ? 'debug' : 'release';
+}
+
+/** Instantiates and initialises a core. Throws ERR_LUNET_CORE when the configuration does not fit. */
+export function createCore(options: CreateCoreOptions): Core {
+  const { config } = options;
+  const build = options.build ?? defaultBuild();
+  const module = coreModule(build);
+  const instantiate = (memory: WebAssembly.Memory): CoreExports =>
+    instantiateSync<CoreExports>(module, { env: { memory }, host: { event: options.onEvent } }).exports;
+
+  // A throw-away instance over a memory of its statics only tells how large the arena must be.
+  const scratchMemory = new WebAssembly.Memory({ initial: 4, maximum: 4 });
+  writeConfig(new DataView(scratchMemory.buffer), config, 0, 0);
+  const rxContextBytes = ((config.rxZones * L.ZONE_BYTES) / MIN_RX_STRIDE) * 4;
+  const needed = instantiate(scratchMemory).arenaNeeded() >>> 0;
+  const arenaEnd = roundUp(STATIC_BYTES + needed + rxContextBytes, PAGE_BYTES);
+  // One more zone than asked for: hugepages must begin at a multiple of 2 MiB, wherever the memory begins.
+  const pages = (arenaEnd + (config.zones + 1) * L.ZONE_BYTES) / PAGE_BYTES;
+  if (pages > MAX_PAGES) {
+    throw codeError(
+      'ERR_LUNET_CORE',
+      `${config.zones} zones and ${config.maxConnections} connections need ${pages * 64} KiB: a core may have 2 GiB`,
+    );
+  }
+  const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
+  const placement = options.place(memory, arenaEnd);
+  const dv = new DataView(memory.buffer);
+  writeConfig(dv, config, arenaEnd, placement.zoneBase);
+  const exports = instantiate(memory);
+  check(exports.init(), 'init');
+  for (const pool of placement.rxPools) check(exports.rxPoolAdd(pool.base, pool.stride, pool.count), 'rxPoolAdd');
+
+  const countersAt = dv.getUint32(L.CTL_COUNTERS_AT, true);
+  const counters64 = new BigUint64Array(memory.buffer, countersAt, L.CNT_COUNT);
+  const u8 = new Uint8Array(memory.buffer);
+  return Object.freeze({
+    ...exports,
+    build,
+    memory,
+    u8,
+    u32: new Uint32Array(memory.buffer),
+    dv,
+    scratch: dv.getUint32(L.CTL_SCRATCH_AT, true),
+    config,
+    counters(): Record<string, bigint> {
+      const all: Record<string, bigint> = {};
+      for (let i = 0; i < L.CNT_COUNT; i++) if (L.counterNames[i]) all[L.counterNames[i]] = counters64[i];
+      return all;
+    },
+    counter: (index: number): number => Number(counters64[index]),
+    countAdd(index: number, by: number): void {
+      counters64[index] += BigInt(by);
+    },
+  });
+}
+
+function writeConfig(dv: DataView, config: CoreConfig, arenaEnd: number, zoneBase: number): void {
+  const freeRing = powerOfTwo((config.rxZones * L.ZONE_BYTES) / MIN_RX_STRIDE);
+  const words: readonly (readonly [number, number])[] = [
+    [L.CFG_ARENA_END, arenaEnd],
+    [L.CFG_ZONE_BASE, zoneBase],
+    [L.CFG_ZONE_COUNT, config.zones],
+    [L.CFG_RX_ZONES, config.rxZones],
+    [L.CFG_SEED_LO, Number(config.seed & 0xffffffffn)],
+    [L.CFG_SEED_HI, Number((config.seed >> 32n) & 0xffffffffn)],
+    [L.CFG_MAX_CONNECTIONS, config.maxConnections],
+    [L.CFG_MAX_LISTENERS, config.maxListeners],
+    [L.CFG_RX_RING, config.rxRing],
+    [L.CFG_TX_RING, config.txRing],
+    [L.CFG_FREE_RING, freeRing],
+    [L.CFG_EVENT_RING, config.eventRing],
+    [L.CFG_SEGMENT_RECORDS, config.segmentRecords],
+    [L.CFG_SND_BUF_BYTES, config.sndBufBytes],
+    [L.CFG_RCV_BUF_BYTES, config.rcvBufBytes],
+    [L.CFG_PORT_LO, config.portLo],
+    [L.CFG_PORT_HI, config.portHi],
+    [L.CFG_RTO_MIN_US, config.rtoMinUs],
+    [L.CFG_RTO_MAX_US, config.rtoMaxUs],
+    [L.CFG_RTO_INIT_US, config.rtoInitUs],
+    [L.CFG_DELACK_US, config.delackUs],
+    [L.CFG_TIME_WAIT_US, config.timeWaitUs],
+    [L.CFG_FIN_WAIT2_US, config.finWait2Us],
+    [L.CFG_SYN_RETRIES, config.synRetries],
+    [L.CFG_SYNACK_RETRIES, config.synackRetries],
+    [L.CFG_RETRIES, config.retries],
+    [L.CFG_KEEPALIVE_TIME_US, config.keepaliveTimeUs],
+    [L.CFG_KEEPALIVE_INTVL_US, config.keepaliveIntvlUs],
+    [L.CFG_KEEPALIVE_PROBES, config.keepaliveProbes],
+    [L.CFG_INIT_CWND_SEGMENTS, config.initCwndSegments],
+    [L.CFG_FLAGS, config.flags],
+    [L.CFG_MTU, config.mtu],
+    [L.CFG_MAX_NEIGHBOURS, config.maxNeighbours],
+    [L.CFG_MAX_ROUTES, config.maxRoutes],
+    [L.CFG_OOO_OBJECTS, config.oooObjects],
+  ];
+  for (const [at, value] of words) dv.setUint32(at, value, true);
+  for (let i = 0; i < 6; i++) dv.setUint8(L.CFG_MAC + i, config.mac[i]);
+}
+
+function check(result: number, call: string): void {
+  if (result < 0) {
+    throw codeError('ERR_LUNET_CORE', `${call}() of the core failed with errno ${-result}: the configuration does not fit`);
+  }
+}
+
+function roundUp(value: number, step: number): number {
+  return Math.ceil(value / step) * step;
+}
+
+export function powerOfTwo(atLeast: number): number {
+  let power = 1;
+  while (power < atLeast) power *= 2;
+  return power;
+}

@@ -1,0 +1,56 @@
+// Sets of TCP parameters. Every number can be overridden by the option of the same name.
+import type { CoreConfig } from './core/core.js';
+
+export type ProfileName = 'datacenter' | 'internet';
+
+/** The parameters a profile decides. */
+export type ProfileParameters = Pick<
+  CoreConfig,
+  | 'rtoMinUs'
+  | 'rtoMaxUs'
+  | 'rtoInitUs'
+  | 'delackUs'
+  | 'timeWaitUs'
+  | 'finWait2Us'
+  | 'synRetries'
+  | 'synackRetries'
+  | 'retries'
+  | 'keepaliveTimeUs'
+  | 'keepaliveIntvlUs'
+  | 'keepaliveProbes'
+  | 'initCwndSegments'
+>;
+
+const SECOND_US = 1_000_000;
+
+const internet: ProfileParameters = {
+  rtoMinUs: 200_000, // Linux TCP_RTO_MIN
+  rtoMaxUs: 120 * SECOND_US,
+  rtoInitUs: SECOND_US, // RFC 6298 §2.1
+  delackUs: 40_000,
+  timeWaitUs: 60 * SECOND_US,
+  finWait2Us: 60 * SECOND_US,
+  synRetries: 6,
+  synackRetries: 5,
+  retries: 15,
+  keepaliveTimeUs: 7200 * SECOND_US, // RFC 9293 §3.8.4
+  keepaliveIntvlUs: 75 * SECOND_US,
+  keepaliveProbes: 9,
+  initCwndSegments: 10, // RFC 6928
+};
+
+export const profiles: Readonly<Record<ProfileName, ProfileParameters>> = {
+  internet,
+  // A few switch hops, failures detected in milliseconds (LUNA, ATC'23 §9).
+  datacenter: {
+    ...internet,
+    rtoMinUs: 4_000,
+    rtoMaxUs: 2 * SECOND_US,
+    rtoInitUs: 20_000,
+    delackUs: 1_000,
+    timeWaitUs: SECOND_US,
+    finWait2Us: 10 * SECOND_US,
+    synRetries: 10,
+    synackRetries: 10,
+  },
+};
