@@ -1,0 +1,16 @@
+// The package `lunet`.
+export type { Core, CoreBuild, CoreConfig } from './core/core.js';
+export { createCore } from './core/core.js';
+export type { Link, LinkAttachment, LinkInfo, LinkPlacement, RxPool } from './link/link.js';
+export { type MemoryLinkOptions, memoryLink } from './link/memory.js';
+export { openLink } from './link/open.js';
+export type { LoopOptions } from './loop/loop.js';
+export { type ProfileName, type ProfileParameters, profiles } from './profiles.js';
+export {
+  type ConnectOptions,
+  type ListenOptions,
+  openStack,
+  type SocketHandler,
+  type Stack,
+  type StackOptions,
+} from './stack.js';

@@ -1,0 +1,162 @@
+// The run-to-completion loop (DESIGN: burst → ingest → events → flush, again and again), which spins while there is
+// work, lets one turn of libuv through every few tens of microseconds, and sleeps when there is nothing to do.
+import type { Core } from '../core/core.js';
+import * as L from '../core/layout.js';
+import type { Link } from '../link/link.js';
+
+export interface LoopOptions {
+  /** Busy: microseconds of spinning between two turns of libuv. */
+  yieldUs?: number;
+  /** Idle: microseconds of polling without work before the loop sleeps. */
+  idleSpinUs?: number;
+  /** Asleep on a link that cannot wake the loop: milliseconds between two looks. */
+  pollSleepMs?: number;
+}
+
+export interface Loop {
+  /** Begins to run. */
+  start(): void;
+  /** Stops for good; nothing of the link or the core is touched afterwards. */
+  stop(): void;
+  /** Something was queued from outside the loop: run soon, wake up if asleep. */
+  kick(): void;
+  /** One turn at once, from outside the loop: for orderly shutdown. */
+  turn(): void;
+  /** Whether the loop keeps the process alive. */
+  hold(on: boolean): void;
+  /** The link's clock as of the last burst, microseconds. */
+  nowUs(): number;
+}
+
+/** Microseconds between two looks at the core's timers: its wheel turns every 128. */
+const POLL_US = 128;
+/** A timer of Node's is this late at most by rounding; nearer deadlines are spun for. */
+const TIMER_GRAIN_US = 1000;
+const MAX_TIMEOUT_MS = 0x7fffffff;
+
+/** `drain` hands the events in the ring to the application and returns their number. */
+export function createLoop(core: Core, link: Link, drain: () => number, options: LoopOptions = {}): Loop {
+  const yieldUs = options.yieldUs ?? 50;
+  const idleSpinUs = options.idleSpinUs ?? 1000;
+  const pollSleepMs = options.pollSleepMs ?? 1;
+  const f64 = new Float64Array(core.memory.buffer, 0, 256);
+  const u32 = core.u32;
+  const clock = L.CTL_CLOCK_NS >> 3;
+  const txHead = L.CTL_TX_HEAD >> 2;
+  const txTail = L.CTL_TX_TAIL >> 2;
+  const doneHead = L.CTL_DONE_HEAD >> 2;
+  const doneTail = L.CTL_DONE_TAIL >> 2;
+
+  let running = false;
+  let held = true;
+  let immediate: NodeJS.Immediate | null = null;
+  let sleepTimer: NodeJS.Timeout | null = null;
+  let nextPollUs = 0;
+  let deadlineUs = 0;
+  let lastWorkUs = 0;
+  let kicked = false;
+
+  /** Returns the number of events; whether there was any work is known from lastWorkUs. */
+  function turn(): number {
+    const frames = link.burst();
+    const nowUs = f64[clock] / 1000;
+    if (frames > 0 || u32[doneHead] !== u32[doneTail]) core.ingest(frames, nowUs);
+    const events = drain();
+    if (!running) return events;
+    if (nowUs >= nextPollUs || nowUs >= deadlineUs) {
+      deadlineUs = core.poll(nowUs);
+      nextPollUs = nowUs + POLL_US;
+    } else {
+      core.flush(nowUs);
+    }
+    if (frames > 0 || events > 0 || u32[txHead] !== u32[txTail]) lastWorkUs = nowUs;
+    return events;
+  }
+
+  function spin(): void {
+    immediate = null;
+    kicked = false;
+    let startUs = -1;
+    let eventsSeen = false;
+    try {
+      do {
+        if (turn() > 0) eventsSeen = true;
+        // What the application does after its callback (promises, ticks, streams) needs this macrotask to end, but
+        // what it has sent already goes out first.
+        if (eventsSeen && u32[txHead] === u32[txTail]) break;
+        if (startUs < 0) startUs = f64[clock] / 1000;
+      } while (running && f64[clock] / 1000 - startUs < yieldUs);
+    } finally {
+      if (running) schedule();
+    }
+  }
+
+  function schedule(): void {
+    const nowUs = f64[clock] / 1000;
+    if (kicked || nowUs - lastWorkUs < idleSpinUs) return again();
+    deadlineUs = core.poll(nowUs);
+    nextPollUs = nowUs + POLL_US;
+    const pending = u32[txHead] !== u32[txTail] || u32[L.CTL_EVENT_HEAD >> 2] !== u32[L.CTL_EVENT_TAIL >> 2];
+    if (pending || deadlineUs - nowUs < TIMER_GRAIN_US) return again();
+    sleep(nowUs);
+  }
+
+  function again(): void {
+    if (immediate) return;
+    immediate = setImmediate(spin);
+    if (!held) immediate.unref();
+  }
+
+  function sleep(nowUs: number): void {
+    const canWake = link.armWakeup(wake);
+    if (immediate) return; // woken while arming
+    const untilMs = Math.min((deadlineUs - nowUs) / 1000, canWake ? MAX_TIMEOUT_MS : pollSleepMs);
+    sleepTimer = setTimeout(wake, Math.max(untilMs, 1));
+    if (!held) sleepTimer.unref();
+  }
+
+  function wake(): void {
+    if (!running) return;
+    if (sleepTimer) {
+      clearTimeout(sleepTimer);
+      sleepTimer = null;
+      link.disarmWakeup();
+    }
+    again();
+  }
+
+  return {
+    start(): void {
+      running = true;
+      link.burst();
+      lastWorkUs = f64[clock] / 1000;
+      again();
+    },
+    stop(): void {
+      running = false;
+      if (immediate) clearImmediate(immediate);
+      if (sleepTimer) clearTimeout(sleepTimer);
+      immediate = null;
+      sleepTimer = null;
+      link.disarmWakeup();
+    },
+    kick(): void {
+      kicked = true;
+      if (sleepTimer) wake();
+    },
+    turn(): void {
+      turn();
+    },
+    hold(on: boolean): void {
+      held = on;
+      if (on) {
+        immediate?.ref();
+        sleepTimer?.ref();
+      } else {
+        immediate?.unref();
+        sleepTimer?.unref();
+      }
+    },
+    nowUs: () => f64[clock] / 1000,
+  };
+}

@@ -1,0 +1,393 @@
+// A stack: one core on one link, driven by one loop on one thread. Everything above (lunet/net, lunet/zc, knbench)
+// is built on the few calls below.
+import { randomBytes } from 'node:crypto';
+import { parsePrefix, writeAddress } from './core/address.js';
+import { type Core, type CoreBuild, type CoreConfig, createCore, powerOfTwo } from './core/core.js';
+import { codeError, connectError, listenError, systemError } from './core/errors.js';
+import * as L from './core/layout.js';
+import type { Link } from './link/link.js';
+import { openLink } from './link/open.js';
+import { createLoop, type LoopOptions } from './loop/loop.js';
+import { type NetlinkSync, openNetlinkSync } from './netlink/sync.js';
+import { type ProfileName, type ProfileParameters, profiles } from './profiles.js';
+
+export interface StackOptions extends Partial<ProfileParameters> {
+  /** A link URI (`memory:NAME`, `memif:PATH`, `xdp:IFACE`, …) or an open link. */
+  link: string | Link;
+  /** Own address with prefix length, e.g. `10.0.0.1/24`. Links with a kernel interface take the kernel's. */
+  address?: string;
+  /** Default gateway. */
+  gateway?: string;
+  profile?: ProfileName;
+  /** Seed of everything random in the core; by default from the system's random source. */
+  seed?: bigint;
+  maxConnections?: number;
+  maxListeners?: number;
+  /** Send and receive buffer of a connection, bytes. */
+  sndBufBytes?: number;
+  rcvBufBytes?: number;
+  /** Client ports, lowest and highest. */
+  portRange?: readonly [number, number];
+  /** 2 MiB zones in all, and how many of them receive frames. */
+  zones?: number;
+  rxZones?: number;
+  /** Out-of-order receive objects a connection may hold. */
+  oooObjects?: number;
+  timestamps?: boolean;
+  sack?: boolean;
+  windowScale?: boolean;
+  /** Neither fill in nor verify checksums: both ends of a shared-memory link must agree. */
+  trustLink?: boolean;
+  build?: CoreBuild;
+  loop?: LoopOptions;
+}
+
+/** What happens to a listener or a connection. Every callback runs on the loop's thread, to completion. */
+export interface SocketHandler {
+  /** A new connection of this listener: give it a handler with setHandler() at once, or it is aborted. */
+  accept?(handle: number): void;
+  connect?(): void;
+  /** Batch: `a` bytes are ready for recv(). Inline: [a, a + b) is payload and one reference to it is yours. */
+  data?(a: number, b: number): void;
+  writable?(): void;
+  eof?(): void;
+  /** The connection is dead; close() releases the handle. */
+  error?(errno: number): void;
+  closed?(): void;
+}
+
+export interface ListenOptions {
+  port: number;
+  /** Local address; any by default. */
+  address?: string;
+  /** Connections that may wait to be accepted; 511 by default, as Node's. */
+  backlog?: number;
+  inline?: boolean;
+}
+
+export interface ConnectOptions {
+  port: number;
+  address: string;
+  localAddress?: string;
+  localPort?: number;
+  inline?: boolean;
+}
+
+export interface Stack {
+  readonly core: Core;
+  readonly link: Link;
+  readonly hugepages: boolean;
+  /** Listens; returns the handle. Throws a Node-style error (EADDRINUSE, EACCES, …). */
+  listen(options: ListenOptions, handler: SocketHandler): number;
+  /** Begins an active open; returns the handle. Throws what is known at once (ENETUNREACH, …). */
+  connect(options: ConnectOptions, handler: SocketHandler): number;
+  setHandler(handle: number, handler: SocketHandler): void;
+  /** Forgets the handler: call it with, or after, close() or abort() of the core. */
+  release(handle: number): void;
+  /** Something was queued from outside a callback: the loop shall look soon. */
+  kick(): void;
+  /** Whether a handle keeps the process alive, as in node:net. */
+  ref(handle: number): void;
+  unref(handle: number): void;
+  /** The link’s clock as of the last burst, microseconds. */
+  nowUs(): number;
+  onClose(callback: () => void): void;
+  /** Aborts what is open, stops the loop, closes the link. */
+  close(): Promise<void>;
+}
+
+const DEFAULT_BACKLOG = 511;
+const DEFAULT_PORTS: readonly [number, number] = [61440, 65535];
+/** Turns of the loop in which resets of a closing stack reach the wire. */
+const CLOSING_TURNS = 8;
+const MAX_CONNECTIONS = 1 << 20;
+
+export async function openStack(options: StackOptions): Promise<Stack> {
+  const link = typeof options.link === 'string' ? openLink(options.link) : options.link;
+  try {
+    return await openOn(link, options);
+  } catch (error) {
+    link.close();
+    throw error;
+  }
+}
+
+async function openOn(link: Link, options: StackOptions): Promise<Stack> {
+  const { kernelInterface } = link.info;
+  if (!kernelInterface && !options.address) {
+    throw codeError('ERR_LUNET_ADDRESS', `${link.info.uri} has no kernel interface to take an address from: give "address"`);
+  }
+  const own = options.address ? parsePrefix(options.address) : null;
+  const handlers = new Map<number, SocketHandler>();
+  const unreferenced = new Set<number>();
+  const closeCallbacks: (() => void)[] = [];
+  let sync: NetlinkSync | null = null;
+  let closing: Promise<void> | null = null;
+  let hugepages = false;
+
+  function dispatch(handle: number, kind: number, a: number, b: number): void {
+    const handler = handlers.get(handle);
+    if (!handler) {
+      // Released between the event and now: a piece that came with it is nobody's.
+      if (kind === L.EV_DATA && b !== 0) core.free(a);
+      else if (kind === L.EV_ACCEPT && a !== 0) core.abort(a);
+      return;
+    }
+    switch (kind) {
+      case L.EV_DATA:
+        handler.data?.(a, b);
+        break;
+      case L.EV_WRITE:
+        handler.writable?.();
+        break;
+      case L.EV_ACCEPT:
+        if (a !== 0) accepted(handler, a);
+        else for (let next = core.accept(handle); next >= 0; next = core.accept(handle)) accepted(handler, next);
+        break;
+      case L.EV_CONNECT:
+        handler.connect?.();
+        break;
+      case L.EV_EOF:
+        handler.eof?.();
+        break;
+      case L.EV_ERROR:
+        handler.error?.(a);
+        break;
+      case L.EV_CLOSED:
+        handler.closed?.();
+        break;
+    }
+  }
+
+  function accepted(listener: SocketHandler, handle: number): void {
+    listener.accept?.(handle);
+    if (!handlers.has(handle)) core.abort(handle);
+  }
+
+  /** An exception must not unwind the core's frames: it surfaces as an uncaught one when they have returned. */
+  function onInlineEvent(handle: number, kind: number, a: number, b: number): void {
+    try {
+      dispatch(handle, kind, a, b);
+    } catch (error) {
+      process.nextTick(() => {
+        throw error;
+      });
+    }
+  }
+
+  const core = createCore({
+    config: coreConfig(link, options),
+    ...(options.build ? { build: options.build } : {}),
+    onEvent: onInlineEvent,
+    place(memory, arenaEnd) {
+      const attachment = link.attach({
+        memory,
+        ctl: L.CTL,
+        arenaEnd,
+        zoneCount: options.zones ?? DEFAULT_ZONES,
+        rxZones: options.rxZones ?? DEFAULT_RX_ZONES,
+      });
+      hugepages = attachment.hugepages;
+      return attachment;
+    },
+  });
+  const { u8, u32, scratch } = core;
+
+  if (own) {
+    writeAddress(u8, scratch, own.address);
+    core.addressAdd(scratch, own.prefixLength);
+  }
+  if (options.gateway) {
+    u8.fill(0, scratch, scratch + 16);
+    writeAddress(u8, scratch + 16, options.gateway);
+    const v4 = u8[scratch + 16 + 10] === 0xff;
+    if (v4) writeAddress(u8, scratch, '0.0.0.0');
+    core.routeAdd(scratch, v4 ? 96 : 0, scratch + 16, 0);
+  }
+  await link.start();
+  if (kernelInterface) sync = await openNetlinkSync(core, kernelInterface, { onTrouble: warn });
+
+  const eventAt = core.dv.getUint32(L.CTL_EVENT_AT, true) >> 2;
+  const eventMask = core.dv.getUint32(L.CTL_EVENT_SIZE, true) - 1;
+  const eventHead = L.CTL_EVENT_HEAD >> 2;
+  const eventTail = L.CTL_EVENT_TAIL >> 2;
+
+  function drain(): number {
+    let count = 0;
+    // Callbacks may cause further events; those beyond one ring's worth wait for the next turn.
+    while (u32[eventTail] !== u32[eventHead] && count <= eventMask) {
+      const entry = eventAt + ((u32[eventTail] & eventMask) << 2);
+      const handle = u32[entry];
+      const kind = u32[entry + 1];
+      const a = u32[entry + 2];
+      const b = u32[entry + 3];
+      u32[eventTail]++;
+      count++;
+      if (kind === L.EV_NEIGH) sync?.resolve(u8.slice(a, a + 16));
+      else dispatch(handle, kind, a, b);
+    }
+    return count;
+  }
+
+  const loop = createLoop(core, link, drain, options.loop);
+
+  function updateHold(): void {
+    loop.hold(handlers.size > unreferenced.size);
+  }
+
+  /** Bifurcated links that follow listen(): the port goes to lunet, or back to the kernel. */
+  function steer(port: number, on: boolean): void {
+    const ports = link.steeredPorts?.() ?? 'any';
+    if (ports === 'dynamic') link.steer?.(port, on);
+  }
+
+  function mayListen(port: number): boolean {
+    const ports = link.steeredPorts?.() ?? 'any';
+    return typeof ports === 'string' || ports.some(([low, high]) => port >= low && port <= high);
+  }
+
+  const listenPorts = new Map<number, number>();
+
+  const stack: Stack = {
+    core,
+    link,
+    get hugepages() {
+      return hugepages;
+    },
+    listen(o, handler) {
+      const address = o.address ?? '0.0.0.0';
+      if (!mayListen(o.port)) {
+        throw Object.assign(systemError(13, 'listen', `: port ${o.port} is not among the link's ports=`), {
+          address,
+          port: o.port,
+        });
+      }
+      if (isAny(address)) u8.fill(0, scratch, scratch + 16);
+      else writeAddress(u8, scratch, address);
+      const handle = core.listen(scratch, o.port, o.backlog ?? DEFAULT_BACKLOG, o.inline ? L.SOCK_INLINE : 0);
+      if (handle < 0) throw listenError(-handle, address, o.port);
+      steer(o.port, true);
+      listenPorts.set(handle, o.port);
+      stack.setHandler(handle, handler);
+      return handle;
+    },
+    connect(o, handler) {
+      writeAddress(u8, scratch, o.address);
+      if (o.localAddress) writeAddress(u8, scratch + 16, o.localAddress);
+      const handle = core.connect(
+        scratch,
+        o.port,
+        o.localAddress ? scratch + 16 : 0,
+        o.localPort ?? 0,
+        o.inline ? L.SOCK_INLINE : 0,
+      );
+      if (handle < 0) throw connectError(-handle, o.address, o.port);
+      stack.setHandler(handle, handler);
+      loop.kick();
+      return handle;
+    },
+    setHandler(handle, handler) {
+      handlers.set(handle, handler);
+      updateHold();
+    },
+    release(handle) {
+      handlers.delete(handle);
+      unreferenced.delete(handle);
+      const port = listenPorts.get(handle);
+      if (port !== undefined) {
+        listenPorts.delete(handle);
+        if (![...listenPorts.values()].includes(port)) steer(port, false);
+      }
+      updateHold();
+      loop.kick();
+    },
+    kick: () => loop.kick(),
+    ref(handle) {
+      unreferenced.delete(handle);
+      updateHold();
+    },
+    unref(handle) {
+      if (handlers.has(handle)) unreferenced.add(handle);
+      updateHold();
+    },
+    nowUs: () => loop.nowUs(),
+    onClose(callback) {
+      closeCallbacks.push(callback);
+    },
+    close() {
+      closing ??= new Promise((resolve) => {
+        setImmediate(() => {
+          for (const callback of closeCallbacks) callback();
+          for (const handle of [...handlers.keys()]) core.abort(handle);
+          handlers.clear();
+          for (let i = 0; i < CLOSING_TURNS; i++) loop.turn();
+          loop.stop();
+          sync?.close();
+          link.close();
+          resolve();
+        });
+      });
+      return closing;
+    },
+  };
+  loop.start();
+  updateHold();
+  return stack;
+}
+
+const DEFAULT_ZONES = 48;
+const DEFAULT_RX_ZONES = 8;
+
+function coreConfig(link: Link, options: StackOptions): CoreConfig {
+  const parameters = { ...profiles[options.profile ?? 'datacenter'] };
+  for (const key of Object.keys(parameters) as (keyof ProfileParameters)[]) {
+    const value = options[key];
+    if (value !== undefined) parameters[key] = value;
+  }
+  const maxConnections = options.maxConnections ?? 16384;
+  if (!Number.isInteger(maxConnections) || maxConnections < 1 || maxConnections > MAX_CONNECTIONS) {
+    throw codeError('ERR_OUT_OF_RANGE', `maxConnections must be 1 to ${MAX_CONNECTIONS}, not ${maxConnections}`);
+  }
+  const { info } = link;
+  const behindKernel = info.kernelInterface !== null;
+  const trust = options.trustLink ?? false;
+  let flags = behindKernel ? L.CFGF_NEIGH_EVENTS : L.CFGF_ARP | L.CFGF_ICMP_ECHO;
+  if (trust) flags |= L.CFGF_TX_NO_CSUM;
+  else if (info.txChecksum) flags |= L.CFGF_TX_CSUM;
+  if (trust || info.rxChecksumTrusted) flags |= L.CFGF_RX_TRUST;
+  if (options.timestamps ?? true) flags |= L.CFGF_TIMESTAMPS;
+  if (options.sack ?? true) flags |= L.CFGF_SACK;
+  if (options.windowScale ?? true) flags |= L.CFGF_WINDOW_SCALE;
+  const [portLo, portHi] = options.portRange ?? DEFAULT_PORTS;
+  return {
+    ...parameters,
+    seed: options.seed ?? randomBytes(8).readBigUInt64LE(),
+    maxConnections: powerOfTwo(maxConnections),
+    maxListeners: options.maxListeners ?? 64,
+    rxRing: 1024,
+    txRing: 4096,
+    eventRing: 4096,
+    segmentRecords: Math.max(65536, 2 * maxConnections),
+    sndBufBytes: options.sndBufBytes ?? 256 * 1024,
+    rcvBufBytes: options.rcvBufBytes ?? 256 * 1024,
+    portLo,
+    portHi,
+    maxNeighbours: 1024,
+    maxRoutes: 1024,
+    oooObjects: options.oooObjects ?? 256,
+    zones: options.zones ?? DEFAULT_ZONES,
+    rxZones: options.rxZones ?? DEFAULT_RX_ZONES,
+    flags,
+    mtu: info.mtu,
+    mac: info.mac,
+  };
+}
+
+function isAny(address: string): boolean {
+  return address === '0.0.0.0' || address === '::' || address === '';
+}
+
+function warn(error: Error): void {
+  process.emitWarning(error.message, { code: 'LUNET_NETLINK' });
+}
+
