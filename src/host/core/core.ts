@@ -53,7 +53,7 @@ export interface Placement {
 }
 
 /** The exports of assembly/index.ts: results ≥ 0 are fine, negative ones are -errno. */
-interface CoreExports extends Record<string, unknown> {
+type CoreExports = {
   init(): number;
   arenaNeeded(): number;
   rxPoolAdd(base: number, stride: number, count: number): number;
@@ -92,7 +92,7 @@ interface CoreExports extends Record<string, unknown> {
   neighFail(addr: number): number;
   routeAt(index: number, at: number): number;
   neighAt(index: number, at: number): number;
-}
+};
 
 /** One core. The functions are the exports themselves: no wrapper stands between a caller and the hot path. */
 export interface Core extends Omit<CoreExports, 'init' | 'arenaNeeded' | 'rxPoolAdd'> {
