@@ -1,0 +1,45 @@
+// What every part of the core reads: the time of this call and the counters.
+
+import { CNT_COUNT } from './counters';
+
+/** Microseconds of the host's monotonic clock, as handed to the current ingest(), poll() or flush(). */
+export let nowUs: u64 = 0;
+
+/** 2^53: beyond it an f64 no longer counts single microseconds. */
+const CLOCK_MAX: f64 = 9007199254740992;
+
+/** Takes the host's time. The core's clock never runs backwards, and a NaN or negative time changes nothing. */
+export function setNow(us: f64): void {
+  if (us > CLOCK_MAX) us = CLOCK_MAX;
+  if (us >= 0) {
+    const next = <u64>us;
+    if (next > nowUs) nowUs = next;
+  }
+}
+
+/** Counter array: CNT_COUNT × u64. */
+export const COUNTERS: usize = memory.data(1024, 64);
+
+export function countersInit(): void {
+  assert(CNT_COUNT * 8 <= 1024);
+  memory.fill(COUNTERS, 0, 1024);
+}
+
+@inline
+export function count(index: u32): void {
+  const at = COUNTERS + (index << 3);
+  store<u64>(at, load<u64>(at) + 1);
+}
+
+@inline
+export function countAdd(index: u32, n: u64): void {
+  const at = COUNTERS + (index << 3);
+  store<u64>(at, load<u64>(at) + n);
+}
+
+/** Gauges only. */
+@inline
+export function countSub(index: u32, n: u64): void {
+  const at = COUNTERS + (index << 3);
+  store<u64>(at, load<u64>(at) - n);
+}
