@@ -62,10 +62,8 @@ async function ts() {
     name: 'ts',
     inputs: ['tsconfig.json', ...['src', 'test', 'bench'].flatMap((dir) => filesBelow(dir, ends('.ts')))],
     extra: `tsc ${packageVersion('typescript')} types ${packageVersion('@types/node')}`,
-    outputs: ['dist/tsconfig.tsbuildinfo', 'dist/src'],
+    outputs: ['dist/src'],
     make: async () => {
-      // The incremental state describes files that must still be there.
-      if (!existsSync(at('dist', 'src'))) rmSync(at('dist', 'tsconfig.tsbuildinfo'), { force: true });
       sweepDist();
       await run([process.execPath, at('node_modules', 'typescript', 'bin', 'tsc'), '--project', 'tsconfig.json']);
     },

@@ -50,7 +50,7 @@ function packagesMatchLock() {
 
 async function installPackages() {
   if (packagesMatchLock()) return false;
-  await run(npm('ci', '--ignore-scripts', '--include=dev', '--no-audit', '--no-fund'));
+  await run(npm('ci', '--ignore-scripts', '--include=dev', '--no-audit', '--no-fund', '--loglevel=notice'));
   return true;
 }
 
