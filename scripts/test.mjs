@@ -71,7 +71,7 @@ function record(label, result) {
   );
   if (result.failed === 0) return;
   failures.push(`${label}${result.reason ? `: ${result.reason}` : ''}`);
-  console.log(result.output.replace(/^/gm, '      '));
+  if (result.output) console.log(result.output.replace(/^/gm, '      '));
   if (result.reason) console.log(`      ${result.reason}`);
 }
 
