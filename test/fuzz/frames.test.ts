@@ -1,0 +1,270 @@
+// Random and mutated frames into the core, with an application that uses its sockets at random meanwhile. The run is
+// decided by a seed; LUNET_FUZZ_FRAMES and LUNET_FUZZ_SEED change its length and its course.
+import { test } from 'uvu';
+import * as assert from 'uvu/assert';
+import { writeAddress } from '../../src/host/core/address.js';
+import * as L from '../../src/host/core/layout.js';
+import * as F from '../helpers/frames.js';
+import { type ManualCore, manualCore, PEER_MAC } from '../helpers/manual.js';
+import { type Random, random } from '../helpers/random.js';
+
+const FRAMES = Number(process.env.LUNET_FUZZ_FRAMES ?? 300_000);
+const SEED = Number(process.env.LUNET_FUZZ_SEED ?? 1);
+const BATCH_PORT = 80;
+const INLINE_PORT = 81;
+const MAX_FLOWS = 48;
+
+/** The fuzzer's side of a connection: enough to send segments that are in the window. */
+interface Flow {
+  peerPort: number;
+  localPort: number;
+  seq: number;
+  ack: number;
+  timestamps: boolean;
+  quoted: Uint8Array;
+}
+
+class Peer {
+  readonly flows: Flow[] = [];
+  readonly handles: number[] = [];
+  readonly kept: number[] = [];
+  readonly manual: ManualCore;
+  readonly r: Random;
+
+  constructor(seed: number) {
+    this.r = random(seed);
+    this.manual = manualCore({ seed: BigInt(seed), timeWaitUs: 1_000_000, maxConnections: 64 }, (handle, kind, a, b) =>
+      this.onEvent(handle, kind, a, b),
+    );
+    const { core } = this.manual;
+    writeAddress(core.u8, core.scratch, F.PEER_IP.join('.'));
+    core.u8.set(PEER_MAC, core.scratch + 16);
+    core.neighSet(core.scratch, core.scratch + 16);
+    core.u8.fill(0, core.scratch, core.scratch + 16);
+    assert.ok(core.listen(core.scratch, BATCH_PORT, 16, 0) > 0);
+    assert.ok(core.listen(core.scratch, INLINE_PORT, 16, L.SOCK_INLINE) > 0);
+  }
+
+  /** Also the inline callback: it may do anything to any socket while a segment is being processed. */
+  onEvent(handle: number, kind: number, a: number, b: number): void {
+    const { core } = this.manual;
+    if (kind === L.EV_ACCEPT) {
+      if (a !== 0) this.handles.push(a);
+      else for (let h = core.accept(handle); h >= 0; h = core.accept(handle)) this.handles.push(h);
+    } else if (kind === L.EV_DATA && b !== 0) {
+      if (this.r.oneIn(3)) core.send(handle, a, b);
+      if (this.r.oneIn(8)) this.kept.push(a);
+      else assert.is(core.free(a), 0);
+      if (this.r.oneIn(40)) this.act();
+    } else if (kind === L.EV_DATA) {
+      if (!this.r.oneIn(4)) this.drainReceive(handle);
+    } else if (kind === L.EV_ERROR || kind === L.EV_CLOSED) {
+      core.close(handle);
+    }
+  }
+
+  drainReceive(handle: number): void {
+    const { core } = this.manual;
+    const pieces = core.recv(handle, core.scratch, 64);
+    const list: number[] = [];
+    for (let i = 0; i < pieces; i++) list.push(core.u32[(core.scratch >> 2) + 2 * i]);
+    for (const addr of list) assert.is(core.free(addr), 0);
+  }
+
+  /** One random call of the application. */
+  act(): void {
+    const { core } = this.manual;
+    const { r } = this;
+    const handle = this.handles.length > 0 && !r.oneIn(20) ? r.pick(this.handles) : r.u32() & 0x7fffffff;
+    switch (r.below(12)) {
+      case 0:
+        core.close(handle);
+        this.handles.splice(this.handles.indexOf(handle) >>> 0, 1);
+        break;
+      case 1:
+        core.abort(handle);
+        this.handles.splice(this.handles.indexOf(handle) >>> 0, 1);
+        break;
+      case 2:
+        core.shutdown(handle);
+        break;
+      case 3:
+      case 4:
+      case 5: {
+        const size = r.pick([1, 100, 1460, 4096, 65536]);
+        const addr = core.alloc(size);
+        if (addr === 0) break;
+        core.send(handle, addr + r.below(size), r.below(size + 100));
+        core.free(addr);
+        break;
+      }
+      case 6:
+        this.drainReceive(handle);
+        break;
+      case 7:
+        writeAddress(core.u8, core.scratch, F.PEER_IP.join('.'));
+        this.remember(core.connect(core.scratch, 1 + r.below(65535), 0, 0, r.below(2)));
+        break;
+      case 8:
+        core.info(handle, core.scratch);
+        break;
+      case 9:
+        core.setOption(handle, r.below(9), r.pick([0, 1, 1000, 1e6, -1, Number.NaN, 1e300]));
+        break;
+      case 10:
+        // Misuse: addresses that are not ours to give.
+        core.free(r.u32());
+        core.send(handle, r.u32(), r.u32());
+        core.dup(r.u32());
+        break;
+      default:
+        while (this.kept.length > 0) assert.is(core.free(this.kept.pop() ?? 0), 0);
+    }
+  }
+
+  remember(handle: number): void {
+    if (handle > 0) this.handles.push(handle);
+  }
+
+  /** Reads what the core sends, to stay in its windows. */
+  hear(): void {
+    for (const frame of this.manual.take()) {
+      const segment = F.parseTcp(frame);
+      if (!segment) continue;
+      let flow = this.flows.find((f) => f.peerPort === segment.dstPort && f.localPort === segment.srcPort);
+      if (!flow) {
+        if (this.flows.length >= MAX_FLOWS) this.flows.splice(this.r.below(MAX_FLOWS), 1);
+        flow = {
+          peerPort: segment.dstPort,
+          localPort: segment.srcPort,
+          seq: this.r.u32(),
+          ack: 0,
+          timestamps: false,
+          quoted: frame,
+        };
+        this.flows.push(flow);
+      }
+      const span = segment.payload.length + (segment.flags & F.SYN ? 1 : 0) + (segment.flags & F.FIN ? 1 : 0);
+      flow.ack = (segment.seq + span) >>> 0;
+      if (segment.flags & F.ACK && segment.flags & F.SYN) flow.seq = segment.ack;
+      flow.quoted = frame.slice(14, 14 + 20 + 20);
+    }
+  }
+
+  frame(): Uint8Array {
+    const { r } = this;
+    const kind = r.below(100);
+    if (kind < 3) return F.arpFrame(1 + r.below(3));
+    if (kind < 6) return F.icmpEcho(r.bytes(r.below(1400)));
+    if (kind < 8) return r.bytes(r.below(200));
+    if (kind < 10 && this.flows.length > 0) {
+      return F.icmpError(r.pick([3, 11, 4]), r.below(6), r.pick([0, 68, 552, 1400, 9000]), r.pick(this.flows).quoted);
+    }
+    if (kind < 22 || this.flows.length === 0) {
+      return F.tcpFrame({
+        srcPort: 1024 + r.below(64),
+        dstPort: r.pick([BATCH_PORT, INLINE_PORT, 9]),
+        seq: r.pick([0xffffff00, 0x7fffffff, 1, r.u32()]),
+        ack: 0,
+        flags: F.SYN,
+        window: r.pick([0, 1, 1000, 65535]),
+        options: this.options(true),
+      });
+    }
+    const flow = r.pick(this.flows);
+    const payload = r.oneIn(2) ? r.bytes(r.pick([1, 10, 536, 1448, r.below(1448)])) : new Uint8Array();
+    const offset = r.oneIn(3) ? r.pick([-1, 1, -1448, 1448, 2896, 10000, 0x7fffffff, r.below(65536)]) : 0;
+    const flags =
+      F.ACK | (r.oneIn(30) ? F.FIN : 0) | (r.oneIn(100) ? F.RST : 0) | (r.oneIn(100) ? F.SYN : 0) | (r.oneIn(50) ? F.URG : 0);
+    const frame = F.tcpFrame({
+      srcPort: flow.peerPort,
+      dstPort: flow.localPort,
+      seq: flow.seq + offset,
+      ack: flow.ack + (r.oneIn(8) ? r.pick([-1, 1, -1448, -100000, 0x7fffffff]) : 0),
+      flags: r.oneIn(60) ? r.below(256) : flags,
+      window: r.pick([0, 1, 500, 65535]),
+      options: this.options(false),
+      payload,
+    });
+    if (offset === 0) flow.seq = (flow.seq + payload.length + (flags & F.FIN ? 1 : 0)) >>> 0;
+    return frame;
+  }
+
+  /** Options that are right, garbage, or in between. */
+  options(syn: boolean): Uint8Array {
+    const { r } = this;
+    const list: number[] = [];
+    const word = (value: number): number[] => [value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255];
+    if (syn && !r.oneIn(4)) list.push(2, 4, r.pick([0, 1, 5, 255]), r.below(256), 4, 2, 3, 3, r.below(16), 1);
+    if (!r.oneIn(3)) list.push(1, 1, 8, 10, ...word(Math.floor(this.manual.nowUs / 1000)), ...word(r.u32()));
+    if (!syn && r.oneIn(3) && this.flows.length > 0) {
+      const edge = r.pick(this.flows).ack;
+      list.push(1, 1, 5, 10, ...word(edge - r.below(3000)), ...word(edge + r.below(3000)));
+    }
+    if (r.oneIn(10)) list.push(...r.bytes(r.below(12)));
+    return Uint8Array.from(list.slice(0, 40));
+  }
+
+  mutate(frame: Uint8Array): Uint8Array {
+    const { r } = this;
+    let result = frame;
+    if (r.oneIn(20)) result = result.slice(0, r.below(result.length + 1));
+    if (r.oneIn(40)) result = Buffer.concat([result, r.bytes(r.below(64))]);
+    if (r.oneIn(3)) {
+      // Headers are where it hurts.
+      for (let i = r.below(4); i >= 0 && result.length > 0; i--) result[r.below(Math.min(result.length, 90))] = r.u32();
+    }
+    if (!r.oneIn(6)) F.fixChecksums(result);
+    return result;
+  }
+}
+
+function run(seed: number, frames: number): void {
+  const peer = new Peer(seed);
+  const { manual, r } = peer;
+  const { core } = manual;
+  for (let sent = 0; sent < frames; ) {
+    const burst = Array.from({ length: 1 + r.below(16) }, () => {
+      const frame = peer.frame();
+      return r.oneIn(2) ? peer.mutate(frame) : frame;
+    });
+    sent += burst.length;
+    manual.inject(...burst);
+    manual.nowUs += r.pick([0, 1, 50, 1000, r.oneIn(200) ? 3e7 : 5000]);
+    if (r.oneIn(4)) manual.poll();
+    for (const event of manual.events()) peer.onEvent(...event);
+    if (r.oneIn(3)) peer.act();
+    // A link that is slow for a while lets the transmit ring run full.
+    if (!r.oneIn(10)) peer.hear();
+  }
+  // The application lets go of everything; time passes; nothing may be left.
+  for (let index = 0; index < core.config.maxConnections; index++) {
+    if (core.connectionAt(index, core.scratch) >= 0) core.abort(core.dv.getUint32(core.scratch + L.INFO_handle, true));
+  }
+  for (const handle of peer.handles) core.abort(handle);
+  for (const addr of peer.kept) core.free(addr);
+  for (let i = 0; i < 300; i++) {
+    manual.take();
+    manual.nowUs += 1e6;
+    manual.poll();
+    for (const [handle, kind] of manual.events()) if (kind === L.EV_ACCEPT) while (core.abort(core.accept(handle)) >= 0);
+  }
+  manual.take();
+  assert.is(core.zbufInUse(), 0, 'every Zbuf object is back in its zone');
+  assert.is(core.rxInUse(), 0, 'no receive object is held');
+  assert.is(manual.freeRxObjects(), manual.rxObjects, 'every receive object is back in the pool');
+}
+
+test(`${FRAMES} random and mutated frames: no trap, no leak, every pool full at the end (seed ${SEED})`, () => {
+  const rounds = Math.max(1, Math.round(FRAMES / 100_000));
+  for (let round = 0; round < rounds; round++) {
+    const seed = SEED + round;
+    try {
+      run(seed, Math.ceil(FRAMES / rounds));
+    } catch (error) {
+      throw new Error(`LUNET_FUZZ_SEED=${seed} LUNET_FUZZ_FRAMES=100000: ${(error as Error).stack}`);
+    }
+  }
+});
+
+test.run();
