@@ -93,7 +93,7 @@ async function addon() {
     name: 'addon',
     inputs: filesBelow('native', ends('.cc', '.h', '.gyp')).filter((path) => !path.startsWith('native/build/')),
     extra: `dpdk ${dpdk} node-addon-api ${packageVersion('node-addon-api')}`,
-    outputs: ['native/build/Release'],
+    outputs: ['native/build/Release/lunet.node'],
     make: async () => {
       const gyp = at('node_modules', 'node-gyp', 'bin', 'node-gyp.js');
       const headers = nodeHeaders();

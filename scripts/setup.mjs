@@ -169,7 +169,7 @@ async function main() {
     }
   }
   if (missing.length > 0) {
-    const remaining = existsSync(at('native', 'build', 'Release'))
+    const remaining = existsSync(at('native', 'build', 'Release', 'lunet.node'))
       ? 'the embedded in-memory link and the DPDK links that need none of these'
       : 'the embedded in-memory link';
     console.log(`setup: missing ${missing.join('; ')}: lunet will run on ${remaining} (lunet doctor says more)`);

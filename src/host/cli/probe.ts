@@ -177,18 +177,10 @@ function probeDpdk(): Finding {
   };
 }
 
-/** Path of the compiled addon, null when it has not been built. */
-export function addonPath(): string | null {
-  const folder = join(root, 'native', 'build', 'Release');
-  if (!existsSync(folder)) return null;
-  const name = readdirSync(folder).find((entry) => entry.endsWith('.node'));
-  return name === undefined ? null : join(folder, name);
-}
-
 function probeAddon(): Finding {
-  const path = addonPath();
-  let cause = path === null ? 'not built' : '';
-  if (path !== null) {
+  const path = join(root, 'native', 'build', 'Release', 'lunet.node');
+  let cause = existsSync(path) ? '' : 'not built';
+  if (cause === '') {
     try {
       createRequire(import.meta.url)(path);
     } catch (error) {
