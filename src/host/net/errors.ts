@@ -1,14 +1,5 @@
-// Argument errors in the shape Node's own networking gives them; the errors of calls are in ../core/errors.ts.
-export {
-  codeError,
-  connectError,
-  errnoName,
-  errnoOf,
-  errnoText,
-  listenError,
-  type SystemError,
-  systemError,
-} from '../core/errors.js';
+// Argument errors in the shape Node gives them; system errors are those of the core's users everywhere.
+export { codeError, connectError, errnoOf, listenError, type SystemError, systemError } from '../core/errors.js';
 
 function received(value: unknown): string {
   if (value === null || value === undefined) return `Received ${value}`;
