@@ -1,0 +1,261 @@
+import { closeEnds, openEnds, usageOf } from '../knbench/agent.js';
+import { conditionLines, errorLines, SUMMARY_HEADER, SUMMARY_TEXT_COLUMNS, summaryRow } from '../knbench/format.js';
+import { MAX_DEPTH, MAX_MESSAGE_BYTES, MIN_MESSAGE_BYTES } from '../knbench/frame.js';
+import { type Contender, recordOf, summarize } from '../knbench/results.js';
+import { allowedCpus, isMemoryLink, type RunOptions, runMatrix } from '../knbench/run.js';
+import type { EndSpec, Mode, RunRecord, StackName } from '../knbench/types.js';
+import {
+  type CommandSpec,
+  helpText,
+  integer,
+  list,
+  type OptionSpec,
+  oneOf,
+  parseCommand,
+  seconds,
+  sizeBytes,
+  UsageError,
+  type Values,
+} from './args.js';
+import { print, progressLine, table } from './output.js';
+
+const MAX_CONNECTIONS = 10_000;
+const MAX_ROUNDS = 1000;
+const MAX_SECONDS = 86_400;
+const DEFAULT_PORT = '7077';
+
+const stackOptions: Record<string, OptionSpec> = {
+  stack: { value: 'lunet|kernel', help: 'whose TCP', default: 'lunet' },
+  mode: { value: 'zc|copy', help: 'lunet: zero copy on the core’s events, or copy through lunet/net', default: 'zc' },
+  link: { value: 'URI', help: 'lunet: the link, such as memif:/run/k.sock?role=server or xdp:eth1' },
+  address: { value: 'ADDRESS', help: 'own address; lunet: with its prefix length (10.77.0.1/24)' },
+  port: { value: 'N', help: 'TCP port of the server', default: DEFAULT_PORT },
+  mtu: { value: 'BYTES', help: 'lunet: MTU of the link (default: the link’s own)' },
+  'trust-link': { help: 'lunet: compute and verify no checksums, for links in shared memory; both ends alike' },
+};
+
+const workloadOptions: Record<string, OptionSpec> = {
+  sizes: { value: 'LIST', help: 'message sizes, such as 64,4KiB,64KiB', default: '4KiB' },
+  depths: { value: 'LIST', help: 'requests in flight on each connection', default: '1' },
+  connections: { value: 'LIST', help: 'long-lived connections', default: '1' },
+  threads: { value: 'N', help: 'threads of each end: 1', default: '1' },
+  seconds: { value: 'S', help: 'measured time of a run', default: '3' },
+  warmup: { value: 'S', help: 'time before it', default: '0.5' },
+  verify: { help: 'compare every byte of every response (slower; length and id are always checked)' },
+  json: { help: 'print an array of one object per run' },
+};
+
+const serverSpec: CommandSpec = {
+  name: 'knbench server',
+  summary: 'Echoes complete messages until it is interrupted.',
+  options: stackOptions,
+};
+
+const clientSpec: CommandSpec = {
+  name: 'knbench client',
+  summary: 'Measures RPCs to a server started elsewhere.',
+  options: {
+    ...stackOptions,
+    server: { value: 'ADDRESS', help: 'address of the server' },
+    ...workloadOptions,
+  },
+  notes: ['cpuSeconds, copiedBytes and retransmits are those of the client alone.'],
+};
+
+const runSpec: CommandSpec = {
+  name: 'knbench run',
+  summary: 'Starts both ends as pinned processes and compares stacks round by round.',
+  options: {
+    stacks: { value: 'LIST', help: 'of lunet:zc, lunet:copy, kernel', default: 'lunet:zc,lunet:copy,kernel' },
+    link: { value: 'URI', help: 'lunet’s link: memif, memif:PATH, memory:, or the server’s link', default: 'memif' },
+    'client-link': { value: 'URI', help: 'the client’s link where it is not the same' },
+    mtu: stackOptions.mtu,
+    'trust-link': stackOptions['trust-link'],
+    ...workloadOptions,
+    rounds: { value: 'N', help: 'times every stack has its turn', default: '3' },
+    cpus: { value: 'A,B', help: 'CPUs of server and client (default: the first two allowed)' },
+  },
+  notes: [
+    'kernel runs with both ends on one CPU and on two; the faster of the two is the baseline of a cell.',
+    'memory: has both ends in one process and one thread, and so has the kernel then.',
+  ],
+};
+
+function endSpec(role: 'server' | 'client', values: Values): EndSpec {
+  const stack = oneOf<StackName>(values.required('stack'), 'stack', ['lunet', 'kernel']);
+  const mode = oneOf<Mode>(values.required('mode'), 'mode', ['zc', 'copy']);
+  const port = integer(values.required('port'), 'port', 1, 65535);
+  const address = values.text('address');
+  const mtu = values.text('mtu');
+  if (stack === 'lunet' && isMemoryLink(values.required('link'))) {
+    throw new UsageError('memory: links join ends of one process: use lunet knbench run --link memory:');
+  }
+  const link = values.text('link');
+  const server = role === 'client' ? values.required('server') : undefined;
+  return {
+    role,
+    stack,
+    mode: stack === 'kernel' ? 'copy' : mode,
+    port,
+    trustLink: values.flag('trust-link'),
+    ...(link !== undefined ? { link } : {}),
+    ...(address !== undefined ? { address } : {}),
+    ...(server !== undefined ? { server } : {}),
+    ...(mtu !== undefined ? { mtu: integer(mtu, 'mtu', 576, 65535) } : {}),
+  };
+}
+
+interface Workloads {
+  sizesBytes: number[];
+  depths: number[];
+  connections: number[];
+  seconds: number;
+  warmupSeconds: number;
+  verify: boolean;
+}
+
+function workloads(values: Values): Workloads {
+  integer(values.required('threads'), 'threads', 1, 1);
+  return {
+    sizesBytes: list(values.required('sizes'), (t) => sizeBytes(t, 'sizes', MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES)),
+    depths: list(values.required('depths'), (t) => integer(t, 'depths', 1, MAX_DEPTH)),
+    connections: list(values.required('connections'), (t) => integer(t, 'connections', 1, MAX_CONNECTIONS)),
+    seconds: seconds(values.required('seconds'), 'seconds', MAX_SECONDS),
+    warmupSeconds: seconds(values.required('warmup'), 'warmup', MAX_SECONDS),
+    verify: values.flag('verify'),
+  };
+}
+
+export function parseStacks(text: string): { stack: StackName; mode: Mode }[] {
+  return list(text, (name) => oneOf(name, 'stacks', ['lunet:zc', 'lunet:copy', 'kernel'])).map((name) =>
+    name === 'kernel'
+      ? { stack: 'kernel', mode: 'copy' }
+      : { stack: 'lunet', mode: name === 'lunet:zc' ? 'zc' : 'copy' },
+  );
+}
+
+async function report(records: readonly RunRecord[], json: boolean): Promise<number> {
+  if (json) {
+    await print(
+      JSON.stringify(
+        records.map((record) => record.result),
+        null,
+        2,
+      ),
+    );
+  } else {
+    const rows = summarize(records).flatMap((cell) => cell.entries.map((entry) => summaryRow(cell, entry)));
+    const lines = [...conditionLines(records), ...errorLines(records)];
+    await print([table(SUMMARY_HEADER, rows, SUMMARY_TEXT_COLUMNS), '', ...lines].join('\n'));
+  }
+  return records.every(({ result }) => result.errors === 0) ? 0 : 1;
+}
+
+async function server(values: Values): Promise<number> {
+  const stop = new Promise<void>((resolve) => {
+    process.once('SIGINT', () => resolve()).once('SIGTERM', () => resolve());
+  });
+  const spec = endSpec('server', values);
+  const ends = await openEnds(spec);
+  const info = ends.server?.info;
+  await print(`knbench server: ${spec.stack} ${spec.mode} on ${info?.link}, port ${info?.port}, MTU ${info?.mtu}`);
+  await stop;
+  await closeEnds(ends);
+  return 0;
+}
+
+async function client(values: Values): Promise<number> {
+  const spec = endSpec('client', values);
+  const { sizesBytes, depths, connections, ...times } = workloads(values);
+  const ends = await openEnds(spec);
+  const { client: end } = ends;
+  if (end === undefined) throw new Error('the client end did not open');
+  const who: Contender = { stack: spec.stack, mode: spec.mode, placement: 'by hand' };
+  const progress = progressLine();
+  const records: RunRecord[] = [];
+  try {
+    for (const count of connections) {
+      for (const size of sizesBytes) {
+        for (const depth of depths) {
+          const cell = { sizeBytes: size, depth, connections: count };
+          progress.show(`knbench client: ${size} B, iodepth ${depth}, ${count} connections`);
+          let before = usageOf(ends);
+          const figures = await end.run({ ...cell, ...times }, () => {
+            before = usageOf(ends);
+          });
+          const after = usageOf(ends);
+          records.push(
+            recordOf(who, cell, 1, end.info, figures, {
+              cpuSeconds: after.cpuSeconds - before.cpuSeconds,
+              copiedBytes: after.copiedBytes - before.copiedBytes,
+              retransmits: after.retransmits - before.retransmits,
+            }),
+          );
+        }
+      }
+    }
+  } finally {
+    progress.end();
+    await closeEnds(ends);
+  }
+  return report(records, values.flag('json'));
+}
+
+export function runOptions(values: Values): RunOptions {
+  const mtu = values.text('mtu');
+  const clientLink = values.text('client-link');
+  const cpus = values.text('cpus');
+  return {
+    ...workloads(values),
+    stacks: parseStacks(values.required('stacks')),
+    link: values.required('link'),
+    trustLink: values.flag('trust-link'),
+    rounds: integer(values.required('rounds'), 'rounds', 1, MAX_ROUNDS),
+    cpus: cpus === undefined ? allowedCpus().slice(0, 2) : list(cpus, (t) => integer(t, 'cpus', 0, 4095)).slice(0, 2),
+    ...(clientLink !== undefined ? { clientLink } : {}),
+    ...(mtu !== undefined ? { mtu: integer(mtu, 'mtu', 576, 65535) } : {}),
+  };
+}
+
+async function run(values: Values): Promise<number> {
+  const options = runOptions(values);
+  const progress = progressLine();
+  const records = await runMatrix({
+    ...options,
+    onProgress: ({ done, total, what }) => progress.show(`knbench: ${done}/${total} ${what}`),
+  }).finally(() => progress.end());
+  return report(records, values.flag('json'));
+}
+
+const subcommands: Readonly<Record<string, { spec: CommandSpec; run: (values: Values) => Promise<number> }>> = {
+  server: { spec: serverSpec, run: server },
+  client: { spec: clientSpec, run: client },
+  run: { spec: runSpec, run },
+};
+
+const HELP = `usage: lunet knbench server|client|run [options]
+
+An RPC benchmark: requests and responses of one size over long-lived connections, a fixed number in flight on each.
+
+${Object.values(subcommands)
+  .map(({ spec }) => `  ${spec.name.padEnd(16)}${spec.summary}`)
+  .join('\n')}`;
+
+/** Runs the command; resolves to its exit status. */
+export async function knbench(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === '--help' || name === '-h') {
+    await print(HELP);
+    return 0;
+  }
+  const subcommand = name !== undefined && Object.hasOwn(subcommands, name) ? subcommands[name] : undefined;
+  if (subcommand === undefined) {
+    throw new UsageError(name === undefined ? 'server, client or run?' : `there is no "${name}"`);
+  }
+  const values = parseCommand(subcommand.spec, rest);
+  if (values === 'help') {
+    await print(helpText(subcommand.spec));
+    return 0;
+  }
+  return subcommand.run(values);
+}

@@ -1,0 +1,122 @@
+import { type ChildProcess, execFile, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import type { Command, Reply } from './types.js';
+
+const AGENT = fileURLToPath(new URL('./agent.js', import.meta.url));
+/** Enough of a child's stderr to show why it died. */
+const STDERR_BYTES = 4000;
+const START_SECONDS = 15;
+const CLOSE_SECONDS = 5;
+
+const run = promisify(execFile);
+
+/** A benchmark process: started, pinned, asked over IPC, and never left behind. */
+export class Child {
+  private readonly process: ChildProcess;
+  private readonly replies: Reply[] = [];
+  private wake: (() => void) | undefined;
+  private stderr = '';
+  private gone: string | undefined;
+
+  private constructor(readonly name: string) {
+    this.process = fork(AGENT, [], {
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      env: { ...process.env, LUNET_KNBENCH_AGENT: '1' },
+    });
+    this.process.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.stderr = (this.stderr + text).slice(-STDERR_BYTES);
+    });
+    this.process.on('message', (reply: Reply) => {
+      this.replies.push(reply);
+      this.wake?.();
+    });
+    this.process.on('error', (error) => this.end(error.message));
+    this.process.on('exit', (code, signal) => this.end(signal === null ? `status ${code}` : `signal ${signal}`));
+  }
+
+  /**
+   * Starts a process and pins its main thread to `cpu`. V8's helper threads stay free to run elsewhere, so that
+   * compilation and garbage collection do not wait behind a polling loop; that is the same for every stack.
+   */
+  static async start(name: string, cpu: number | undefined): Promise<Child> {
+    const child = new Child(name);
+    try {
+      await child.expect('ready', START_SECONDS);
+      if (cpu !== undefined) await run('taskset', ['-cp', String(cpu), String(child.process.pid)]);
+    } catch (error) {
+      child.kill();
+      throw error;
+    }
+    return child;
+  }
+
+  private end(how: string): void {
+    this.gone ??= how;
+    this.wake?.();
+  }
+
+  /** Sends a command and waits for its answer. Rejects when the child fails, dies, or stays silent too long. */
+  ask<T extends Reply['type']>(
+    command: Command,
+    answer: T,
+    timeoutSeconds: number,
+  ): Promise<Extract<Reply, { type: T }>> {
+    if (this.gone === undefined) {
+      // A channel that closes under the send is reported by the exit event.
+      this.process.send(command, () => undefined);
+    }
+    return this.expect(answer, timeoutSeconds);
+  }
+
+  /** Waits for the next reply, which must be of the given type. */
+  async expect<T extends Reply['type']>(answer: T, timeoutSeconds: number): Promise<Extract<Reply, { type: T }>> {
+    const deadline = Date.now() + timeoutSeconds * 1000;
+    for (;;) {
+      const reply = this.replies.shift();
+      if (reply?.type === answer) return reply as Extract<Reply, { type: T }>;
+      if (reply?.type === 'failed') throw new Error(`${this.name}: ${reply.message}${this.errorText()}`);
+      if (reply !== undefined) throw new Error(`${this.name} answered ${reply.type} where ${answer} was due`);
+      if (this.gone !== undefined) throw new Error(`${this.name} ended with ${this.gone}${this.errorText()}`);
+      const left = deadline - Date.now();
+      if (left <= 0) throw new Error(`${this.name} did not answer within ${timeoutSeconds} s${this.errorText()}`);
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, left);
+        this.wake = () => {
+          clearTimeout(timer);
+          this.wake = undefined;
+          resolve();
+        };
+      });
+    }
+  }
+
+  private errorText(): string {
+    const text = this.stderr.trim();
+    return text === '' ? '' : `; its stderr:\n${text}`;
+  }
+
+  /** Lets the process close its ends and exit; kills it when it does not. */
+  async close(): Promise<void> {
+    try {
+      await this.ask({ type: 'close' }, 'closed', CLOSE_SECONDS);
+      const deadline = Date.now() + CLOSE_SECONDS * 1000;
+      while (this.gone === undefined && Date.now() < deadline) {
+        await new Promise<void>((resolve) => {
+          const timer = setTimeout(resolve, deadline - Date.now());
+          this.wake = () => {
+            clearTimeout(timer);
+            this.wake = undefined;
+            resolve();
+          };
+        });
+      }
+    } finally {
+      this.kill();
+    }
+  }
+
+  kill(): void {
+    if (this.gone === undefined) this.process.kill('SIGKILL');
+  }
+}
