@@ -1,44 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { createServer, connect as netConnect, type Socket } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { ClientEnd, EndTotals, ServerEnd } from './meter.js';
-import { echo, runStreamClient, type StreamNet } from './stream.js';
+import { echo, runStreamClient, streamNet } from './stream.js';
 import type { EndInfo, EndSpec } from './types.js';
 
 // The baseline: the operating system's TCP through node:net.
 
-export const kernelNet: StreamNet = {
-  listen: (port, address, onSocket) =>
-    new Promise((resolve, reject) => {
-      const sockets = new Set<Socket>();
-      const server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
-        sockets.add(socket);
-        socket.once('close', () => sockets.delete(socket));
-        onSocket(socket);
-      });
-      server.once('error', reject);
-      server.listen(port, address, () => {
-        const bound = server.address();
-        resolve({
-          port: typeof bound === 'object' && bound !== null ? bound.port : port,
-          close: () =>
-            new Promise((done) => {
-              for (const socket of sockets) socket.destroy();
-              server.close(() => done());
-            }),
-        });
-      });
-    }),
-  connect: (port, address) =>
-    new Promise((resolve, reject) => {
-      const socket = netConnect({ port, host: address, noDelay: true }, () => {
-        socket.off('error', reject);
-        resolve(socket);
-      });
-      socket.once('error', reject);
-    }),
-};
+const kernelNet = streamNet({ createServer, connect });
 
 /** Retransmitted segments of the network namespace: node:net shows no counter per connection. */
 function kernelTotals(): EndTotals {

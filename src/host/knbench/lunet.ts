@@ -1,9 +1,9 @@
 import { CNT_CopiedBytes, CNT_HostCopiedBytes, CNT_LinkCopiedBytes, CNT_TcpRetransSegs } from '../core/layout.js';
 import type { LoopOptions } from '../loop/loop.js';
+import { createNet } from '../net/net.js';
 import { openStack, type Stack } from '../stack.js';
-import { lunetNet } from './lunet-net.js';
 import type { ClientEnd, EndTotals, ServerEnd } from './meter.js';
-import { echo, runStreamClient } from './stream.js';
+import { echo, runStreamClient, streamNet } from './stream.js';
 import type { EndInfo, EndSpec } from './types.js';
 import { listenZc, runZcClient } from './zc.js';
 
@@ -56,7 +56,7 @@ async function serverOn(stack: Stack, spec: EndSpec): Promise<ServerEnd> {
     listenZc(stack, spec.port);
     return { info, totals, close: () => stack.close() };
   }
-  const listener = await lunetNet(stack).listen(spec.port, undefined, echo);
+  const listener = await streamNet(createNet(stack)).listen(spec.port, undefined, echo);
   return {
     info,
     totals,
@@ -68,7 +68,7 @@ async function serverOn(stack: Stack, spec: EndSpec): Promise<ServerEnd> {
 }
 
 function clientOn(stack: Stack, spec: EndSpec, server: string): ClientEnd {
-  const net = lunetNet(stack);
+  const net = streamNet(createNet(stack));
   return {
     info: infoOf(stack, spec),
     run: (workload, onMeasuring) =>

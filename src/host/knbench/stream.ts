@@ -6,7 +6,19 @@ import type { ClientFigures, Workload } from './types.js';
 
 // Both ends over byte streams. The kernel's node:net and lunet/net run through this one implementation.
 
-/** What the benchmark needs of a net module. Sockets come with Nagle's algorithm off. */
+/** The part of node:net's interface that the benchmark uses. */
+interface NetModule {
+  createServer(options: { noDelay: boolean; allowHalfOpen: boolean }, onSocket: (socket: Duplex) => void): NetServer;
+  connect(options: { port: number; host: string; noDelay: boolean }, onConnect: () => void): Duplex;
+}
+
+interface NetServer {
+  listen(port: number, host: string | undefined, onListening: () => void): unknown;
+  address(): string | { port: number } | null;
+  close(callback: () => void): unknown;
+  once(event: 'error', listener: (error: Error) => void): unknown;
+}
+
 export interface StreamNet {
   listen(port: number, address: string | undefined, onSocket: (socket: Duplex) => void): Promise<StreamListener>;
   connect(port: number, address: string): Promise<Duplex>;
@@ -15,6 +27,41 @@ export interface StreamNet {
 export interface StreamListener {
   readonly port: number;
   close(): Promise<void>;
+}
+
+/** Listening and connecting as promises, with Nagle's algorithm off at both ends. */
+export function streamNet(net: NetModule): StreamNet {
+  return {
+    listen: (port, address, onSocket) =>
+      new Promise((resolve, reject) => {
+        const sockets = new Set<Duplex>();
+        const server = net.createServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
+          sockets.add(socket);
+          socket.once('close', () => sockets.delete(socket));
+          onSocket(socket);
+        });
+        server.once('error', reject);
+        server.listen(port, address, () => {
+          const bound = server.address();
+          resolve({
+            port: typeof bound === 'object' && bound !== null ? bound.port : port,
+            close: () =>
+              new Promise((done) => {
+                for (const socket of sockets) socket.destroy();
+                server.close(() => done());
+              }),
+          });
+        });
+      }),
+    connect: (port, host) =>
+      new Promise((resolve, reject) => {
+        const socket = net.connect({ port, host, noDelay: true }, () => {
+          socket.off('error', reject);
+          resolve(socket);
+        });
+        socket.once('error', reject);
+      }),
+  };
 }
 
 /** Echoes every message once it is complete; messages that end in the same chunk go out in one write. */
