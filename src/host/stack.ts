@@ -6,6 +6,7 @@ import { type Core, type CoreBuild, type CoreConfig, createCore, powerOfTwo } fr
 import { codeError, connectError, listenError, systemError } from './core/errors.js';
 import * as L from './core/layout.js';
 import type { Link } from './link/link.js';
+import { loadNative } from './link/native.js';
 import { openLink } from './link/open.js';
 import { createLoop, type LoopOptions } from './loop/loop.js';
 import { type NetlinkSync, openNetlinkSync } from './netlink/sync.js';
@@ -204,9 +205,6 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
     if (v4) writeAddress(u8, scratch, '0.0.0.0');
     core.routeAdd(scratch, v4 ? 96 : 0, scratch + 16, 0);
   }
-  await link.start();
-  if (kernelInterface) sync = await openNetlinkSync(core, kernelInterface, { onTrouble: warn });
-
   const eventAt = core.dv.getUint32(L.CTL_EVENT_AT, true) >> 2;
   const eventMask = core.dv.getUint32(L.CTL_EVENT_SIZE, true) - 1;
   const eventHead = L.CTL_EVENT_HEAD >> 2;
@@ -223,13 +221,22 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
       const b = u32[entry + 3];
       u32[eventTail]++;
       count++;
-      if (kind === L.EV_NEIGH) sync?.resolve(u8.slice(a, a + 16));
+      if (kind === L.EV_NEIGH) sync?.resolve(u8.subarray(a, a + 16));
       else dispatch(handle, kind, a, b);
     }
     return count;
   }
 
   const loop = createLoop(core, link, drain, options.loop);
+
+  await link.start();
+  if (kernelInterface) {
+    sync = await openNetlinkSync(core, kernelInterface, {
+      addon: loadNative(),
+      changed: () => loop.kick(),
+      warning: (error) => process.emitWarning(error.message, { code: 'LUNET_NETLINK' }),
+    });
+  }
 
   function updateHold(): void {
     loop.hold(handlers.size > unreferenced.size);
@@ -385,9 +392,5 @@ function coreConfig(link: Link, options: StackOptions): CoreConfig {
 
 function isAny(address: string): boolean {
   return address === '0.0.0.0' || address === '::' || address === '';
-}
-
-function warn(error: Error): void {
-  process.emitWarning(error.message, { code: 'LUNET_NETLINK' });
 }
 
