@@ -26,16 +26,14 @@ export function invalidArgValue(name: string, value: unknown, reason: string): T
 }
 
 export function outOfRange(name: string, range: string, value: unknown): RangeError & { code: string } {
-  return Object.assign(new RangeError(`The value of "${name}" is out of range. It must be ${range}. ${received(value)}`), {
-    code: 'ERR_OUT_OF_RANGE',
-  });
+  return Object.assign(
+    new RangeError(`The value of "${name}" is out of range. It must be ${range}. ${received(value)}`),
+    {
+      code: 'ERR_OUT_OF_RANGE',
+    },
+  );
 }
 
-export function abortError(cause: unknown): Error & { code: string } {
-  const error = Object.assign(new Error('The operation was aborted', { cause }), { code: 'ABORT_ERR' });
-  error.name = 'AbortError';
-  return error;
-}
 
 /** A port in 0..65535 out of a number or a numeric string; anything else throws ERR_SOCKET_BAD_PORT. */
 export function validPort(value: unknown, name: string): number {

@@ -60,7 +60,10 @@ async function openDefault(): Promise<NetContext> {
  */
 export function configure(options: StackOptions): void {
   if (opening) {
-    throw codeError('ERR_LUNET_CONFIGURED', 'lunet/net is already in use: call configure() before connect() and listen()');
+    throw codeError(
+      'ERR_LUNET_CONFIGURED',
+      'lunet/net is already in use: call configure() before connect() and listen()',
+    );
   }
   configured = options;
 }
@@ -70,4 +73,5 @@ export async function defaultStack(): Promise<Stack> {
   return (await source.open()).stack;
 }
 
-export const { Socket, Stream, Server, connect, createConnection, createServer, isIP, isIPv4, isIPv6 } = bindNet(source);
+export const { Socket, Stream, Server, connect, createConnection, createServer, isIP, isIPv4, isIPv6 } =
+  bindNet(source);

@@ -2,7 +2,7 @@
 import { isIP, isIPv4, isIPv6 } from 'node:net';
 import type { Stack } from '../stack.js';
 import { NetContext, type StackSource } from './context.js';
-import { connectArguments, type ConnectOptions, type ServerOptions, type SocketOptions } from './options.js';
+import { type ConnectOptions, connectArguments, type ServerOptions, type SocketOptions } from './options.js';
 import { Server as LunetServer } from './server.js';
 import { Socket as LunetSocket } from './socket.js';
 

@@ -79,7 +79,11 @@ function lastFunction(args: readonly unknown[]): Callback | null {
 }
 
 function noPipes(path: unknown): never {
-  throw invalidArgValue('path', path, 'is a pipe or UNIX socket, which lunet does not carry: give a port, or use node:net');
+  throw invalidArgValue(
+    'path',
+    path,
+    'is a pipe or UNIX socket, which lunet does not carry: give a port, or use node:net',
+  );
 }
 
 function looksLikePath(value: unknown): boolean {

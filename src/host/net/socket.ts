@@ -7,7 +7,14 @@ import { ECONNABORTED, OPT_KEEPALIVE, OPT_KEEPALIVE_TIME_US, OPT_NODELAY } from 
 import type { SocketHandler } from '../stack.js';
 import type { NetContext, StackMember, StackSource } from './context.js';
 import { codeError, connectError, invalidArgValue, systemError, validFunction, validTimeoutMs } from './errors.js';
-import { type ConnectOptions, connectArguments, type OnReadOptions, type SocketOptions, socketClosedError, socketOptions } from './options.js';
+import {
+  type ConnectOptions,
+  connectArguments,
+  type OnReadOptions,
+  type SocketOptions,
+  socketClosedError,
+  socketOptions,
+} from './options.js';
 import { BLOCKED, OBJECT_BYTES, SENT, STARVED, type TransmitStatus, Transmitter, type WriteEntry } from './transmit.js';
 
 /** Bytes either side of a socket buffers in JavaScript before it pushes back: what node:net reads at a time. */
@@ -453,7 +460,11 @@ export class Socket extends Duplex implements StackMember {
     this.#closeHandle();
     const writing = this.#writing;
     this.#writing = null;
-    if (writing) process.nextTick(writing, error ?? codeError('ERR_STREAM_DESTROYED', 'Cannot call write after a stream was destroyed'));
+    if (writing)
+      process.nextTick(
+        writing,
+        error ?? codeError('ERR_STREAM_DESTROYED', 'Cannot call write after a stream was destroyed'),
+      );
     callback(error);
     process.nextTick(emitClose, this, error !== null, this.#owner);
     this.#owner = null;

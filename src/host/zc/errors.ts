@@ -1,0 +1,61 @@
+// What a refused call on Zbuf memory means, worked out only once it has been refused.
+import type { Core } from '../core/core.js';
+import { systemError } from '../core/errors.js';
+import { EFAULT, EINVAL, EMSGSIZE, ENOBUFS } from '../core/layout.js';
+
+export type ZbufErrorCode =
+  /** The address is in no object of this stack. */
+  | 'ERR_LUNET_ZBUF_FOREIGN'
+  /** The object is free: nobody holds a reference. */
+  | 'ERR_LUNET_ZBUF_FREED'
+  /** The bytes reach beyond the end of their object, or there are none. */
+  | 'ERR_LUNET_ZBUF_RANGE'
+  /** No free object of the size is left. */
+  | 'ERR_LUNET_ZBUF_EXHAUSTED';
+
+export interface ZbufError extends Error {
+  code: ZbufErrorCode;
+  errno: number;
+  syscall: string;
+}
+
+function zbufError(code: ZbufErrorCode, errno: number, syscall: string, message: string): ZbufError {
+  return Object.assign(new Error(`${syscall}: ${message}`), { code, errno: -errno, syscall });
+}
+
+const hex = (addr: number): string => `0x${(addr >>> 0).toString(16)}`;
+
+export function exhausted(size: number): ZbufError {
+  return zbufError(
+    'ERR_LUNET_ZBUF_EXHAUSTED',
+    ENOBUFS,
+    'alloc',
+    `no free object of ${size} bytes: free some, or open the stack with more zones`,
+  );
+}
+
+/** Why `[addr, addr + len)` cannot be used, or null when it can. */
+export function diagnose(core: Core, syscall: string, addr: number, len: number): ZbufError | null {
+  const end = core.objectEnd(addr) >>> 0;
+  if (end === 0) {
+    return zbufError('ERR_LUNET_ZBUF_FOREIGN', EFAULT, syscall, `${hex(addr)} is not in an object of this stack`);
+  }
+  if (core.refCount(addr) <= 0) {
+    return zbufError(
+      'ERR_LUNET_ZBUF_FREED',
+      EINVAL,
+      syscall,
+      `the object at ${hex(addr)} is free: it was freed too often`,
+    );
+  }
+  if (len <= 0 || addr + len > end) {
+    const room = end - addr;
+    return zbufError('ERR_LUNET_ZBUF_RANGE', EMSGSIZE, syscall, `${len} bytes at ${hex(addr)}, where ${room} are left`);
+  }
+  return null;
+}
+
+/** The error of a call that the core refused with -errno. */
+export function refused(core: Core, errno: number, syscall: string, addr: number, len: number): Error {
+  return diagnose(core, syscall, addr, len) ?? systemError(errno, syscall);
+}
