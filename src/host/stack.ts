@@ -93,6 +93,8 @@ export interface Stack {
   /** The link’s clock as of the last burst, microseconds. */
   nowUs(): number;
   onClose(callback: () => void): void;
+  /** Called at the end of every turn that had events for batch sockets, before what they caused is sent. */
+  afterEvents(callback: () => void): void;
   /** Aborts what is open, stops the loop, closes the link. */
   close(): Promise<void>;
 }
@@ -122,6 +124,7 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
   const handlers = new Map<number, SocketHandler>();
   const unreferenced = new Set<number>();
   const closeCallbacks: (() => void)[] = [];
+  const afterEventsCallbacks: (() => void)[] = [];
   let sync: NetlinkSync | null = null;
   let closing: Promise<void> | null = null;
   let hugepages = false;
@@ -224,6 +227,7 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
       if (kind === L.EV_NEIGH) sync?.resolve(u8.subarray(a, a + 16));
       else dispatch(handle, kind, a, b);
     }
+    if (count > 0) for (const callback of afterEventsCallbacks) callback();
     return count;
   }
 
@@ -320,6 +324,9 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
     nowUs: () => loop.nowUs(),
     onClose(callback) {
       closeCallbacks.push(callback);
+    },
+    afterEvents(callback) {
+      afterEventsCallbacks.push(callback);
     },
     close() {
       closing ??= new Promise((resolve) => {

@@ -34,7 +34,6 @@ export function outOfRange(name: string, range: string, value: unknown): RangeEr
   );
 }
 
-
 /** A port in 0..65535 out of a number or a numeric string; anything else throws ERR_SOCKET_BAD_PORT. */
 export function validPort(value: unknown, name: string): number {
   if (typeof value === 'number' || (typeof value === 'string' && value.trim() !== '')) {
