@@ -32,28 +32,3 @@ export function isMapped(address: Uint8Array): boolean {
 export function addressKey(address: Uint8Array): string {
   return Buffer.from(address.buffer, address.byteOffset, address.byteLength).toString('latin1');
 }
-
-/** Text for people: dotted quad for mapped addresses, RFC 5952 for the others. */
-export function formatAddress(address: Uint8Array): string {
-  if (isMapped(address)) return address.subarray(12).join('.');
-  const groups: number[] = [];
-  for (let i = 0; i < ADDRESS_BYTES; i += 2) groups.push((address[i] << 8) | address[i + 1]);
-  // RFC 5952 §4.2: the longest run of at least two zero groups is shortened, the first of equals.
-  let start = -1;
-  let length = 1;
-  for (let i = 0; i < 8; i++) {
-    let end = i;
-    while (end < 8 && groups[end] === 0) end++;
-    if (end - i > length) {
-      start = i;
-      length = end - i;
-    }
-  }
-  const hex = (part: number[]): string => part.map((group) => group.toString(16)).join(':');
-  if (start < 0) return hex(groups);
-  return `${hex(groups.slice(0, start))}::${hex(groups.slice(start + length))}`;
-}
-
-export function formatMac(mac: Uint8Array): string {
-  return Array.from(mac, (byte) => byte.toString(16).padStart(2, '0')).join(':');
-}

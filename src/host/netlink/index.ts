@@ -1,4 +1,3 @@
-export { formatAddress, formatMac, mappedAddress } from './address.js';
 export type { NetlinkError } from './errors.js';
 export { type InterfaceAddress, type InterfaceInfo, interfaceInfo } from './interface.js';
 export type { NetlinkAddon, RawNetlink } from './socket.js';

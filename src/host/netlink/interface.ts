@@ -1,6 +1,7 @@
 // One interface of the kernel: what it is, for links that share it with the kernel's stack.
 
-import { formatAddress } from './address.js';
+import { readAddress } from '../core/address.js';
+import { MAPPED_BITS } from './address.js';
 import * as nl from './constants.js';
 import { netlinkError } from './errors.js';
 import {
@@ -111,8 +112,8 @@ export function dumpAddresses(
 function forPeople(message: AddressMessage): InterfaceAddress {
   const four = message.family === nl.AF_INET;
   return {
-    address: formatAddress(message.address),
-    prefixLength: four ? message.prefixLength - 96 : message.prefixLength,
+    address: readAddress(message.address, 0),
+    prefixLength: four ? message.prefixLength - MAPPED_BITS : message.prefixLength,
     family: four ? 'IPv4' : 'IPv6',
   };
 }
