@@ -4,6 +4,9 @@ import type { ClientFigures, Command, EndInfo, EndSpec, Reply, Usage, Workload }
 // One end of a benchmark in a process of its own (or both ends, on a memory link), driven over the IPC channel. The
 // channel is silent while a run is measured, so it costs the polling loop nothing.
 
+/** How long an agent without a parent may take to close its ends. */
+const DISCONNECT_MS = 2000;
+
 interface Ends {
   server?: ServerEnd;
   client?: ClientEnd;
@@ -82,9 +85,10 @@ function serve(send: (reply: Reply) => void): void {
         send({ type: 'failed', message: error instanceof Error ? error.message : String(error) });
       });
   });
-  // The parent is gone, or has had its answer to `close`.
+  // The parent has had its answer to `close`, or is gone: what runs then has nobody to report to.
   process.on('disconnect', () => {
-    void work.then(() => closeEnds(ends)).finally(() => process.exit());
+    setTimeout(() => process.exit(), DISCONNECT_MS);
+    void closeEnds(ends).finally(() => process.exit());
   });
   send({ type: 'ready' });
 }

@@ -10,6 +10,12 @@ const START_SECONDS = 15;
 const CLOSE_SECONDS = 5;
 
 const run = promisify(execFile);
+const running = new Set<Child>();
+
+/** Ends every benchmark process of this one, for when it is itself interrupted. */
+export function killChildren(): void {
+  for (const child of running) child.kill();
+}
 
 /** A benchmark process: started, pinned, asked over IPC, and never left behind. */
 export class Child {
@@ -24,6 +30,7 @@ export class Child {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       env: { ...process.env, LUNET_KNBENCH_AGENT: '1' },
     });
+    running.add(this);
     this.process.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.stderr = (this.stderr + text).slice(-STDERR_BYTES);
     });
@@ -53,6 +60,7 @@ export class Child {
 
   private end(how: string): void {
     this.gone ??= how;
+    running.delete(this);
     this.wake?.();
   }
 

@@ -1,7 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Child } from './child.js';
+import { Child, killChildren } from './child.js';
 import { type Cell, type Contender, contenderName, failedRecord, markBaseline, recordOf, sizeText } from './results.js';
 import type { ClientFigures, EndInfo, EndSpec, Mode, RunRecord, StackName, Usage, Workload } from './types.js';
 
@@ -188,7 +188,7 @@ export async function runMatrix(options: RunOptions): Promise<RunRecord[]> {
   const links = linkPair(options.link, options.clientLink);
   let pair: Pair | undefined;
   const onSignal = (signal: NodeJS.Signals): void => {
-    pair?.kill();
+    killChildren();
     links.remove();
     process.exit(signal === 'SIGINT' ? 130 : 143);
   };
