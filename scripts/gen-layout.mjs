@@ -77,6 +77,12 @@ function withPrefix(items, prefix, except) {
   return found;
 }
 
+/** The i32 constants are errno values, which are macros wherever <cerrno> has been included. */
+function cxxConstant({ name, type, value }) {
+  if (type === 'u32') return `constexpr uint32_t ${name} = ${value}u;`;
+  return `#ifndef ${name}\nconstexpr int32_t ${name} = ${value};\n#endif`;
+}
+
 /** Generates both files' text from the three inputs' text. */
 export function generate(texts) {
   const seen = new Map();
@@ -117,7 +123,7 @@ ${info.map(({ name, value }) => `  { name: '${name}', offset: ${value} },`).join
 
 namespace lunet {
 
-${body(({ name, type, value }) => `constexpr ${type === 'u32' ? 'uint32_t' : 'int32_t'} ${name} = ${value}${type === 'u32' ? 'u' : ''};`)}
+${body(cxxConstant)}
 }  // namespace lunet
 `;
   return [ts, cc];

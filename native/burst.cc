@@ -1,0 +1,320 @@
+// The hot path: one call per loop turn. It allocates nothing, calls nothing back and trusts no descriptor.
+
+#include <rte_cycles.h>
+#include <rte_ether.h>
+#include <rte_ip.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "port.h"
+
+namespace lunet {
+
+namespace {
+
+/** After so many turns in which the driver took nothing, ask whether anybody is there at all. */
+constexpr uint32_t kRefusalsUntilLinkCheck = 64;
+
+struct Segment {
+  uint32_t addr;
+  uint32_t len;
+  uint32_t flags;
+};
+
+inline Segment segmentAt(const uint8_t* entries, uint32_t mask, uint32_t index) {
+  const uint8_t* at = entries + static_cast<size_t>(index & mask) * TXD_SIZE;
+  Segment segment;
+  memcpy(&segment.addr, at + TXD_ADDR, 4);
+  memcpy(&segment.len, at + TXD_LEN, 4);
+  memcpy(&segment.flags, at + TXD_FLAGS, 4);
+  return segment;
+}
+
+inline uint32_t receiveFlags(uint64_t offload) {
+  uint32_t flags = 0;
+  if ((offload & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_GOOD) flags |= RXF_IP_CSUM_OK;
+  if ((offload & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD) flags |= RXF_L4_CSUM_OK;
+  return flags;
+}
+
+}  // namespace
+
+uint32_t Port::burst() {
+  if (unlikely(!running_)) return 0;
+  takeFreed();
+  uint32_t frames = 0;
+  if (likely(deviceStarted_)) {
+    if (staged_ != 0 || load(CTL_TX_HEAD) != load(CTL_TX_TAIL)) transmit();
+    frames = receive();
+  } else {
+    discardTransmit();
+  }
+  stampClock();
+  return frames;
+}
+
+/** CLOCK_MONOTONIC through the vDSO: process.hrtime's timebase, and as cheap as the TSC made monotonic by hand. */
+void Port::stampClock() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  const double ns = static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
+  memcpy(wasm_ + CTL_CLOCK_NS, &ns, sizeof ns);
+}
+
+void Port::takeFreed() {
+  const uint32_t head = load(CTL_FREE_HEAD);
+  uint32_t tail = load(CTL_FREE_TAIL);
+  if (head == tail) return;
+  // A head further ahead than the ring is long can only be a corrupt control block.
+  if (unlikely(head - tail > freeRing_.size)) {
+    counts_.freeInvalid++;
+    store(CTL_FREE_TAIL, head);
+    return;
+  }
+  const uint32_t poolBytes = pool_.stride() * pool_.count();
+  void* batch[128];
+  while (tail != head) {
+    unsigned count = 0;
+    while (tail != head && count < RTE_DIM(batch)) {
+      uint32_t addr;
+      memcpy(&addr, freeRing_.entries + static_cast<size_t>(tail++ & freeRing_.mask) * 4, 4);
+      const uint32_t offset = addr - pool_.base();
+      const uint32_t index = offset < poolBytes ? pool_.indexOf(addr) : 0;
+      if (unlikely(offset >= poolBytes || index * pool_.stride() != offset || !lent_[index])) {
+        counts_.freeInvalid++;
+        continue;
+      }
+      lent_[index] = 0;
+      batch[count++] = reinterpret_cast<void*>(delta_ + addr);
+    }
+    lentCount_ -= count;
+    if (count != 0) rte_mempool_put_bulk(pool_.mempool(), batch, count);
+  }
+  store(CTL_FREE_TAIL, tail);
+}
+
+inline void Port::complete(uint32_t addr) {
+  const uint32_t head = load(CTL_DONE_HEAD);
+  memcpy(doneRing_.entries + static_cast<size_t>(head & doneRing_.mask) * 4, &addr, 4);
+  store(CTL_DONE_HEAD, head + 1);
+}
+
+void Port::segmentFreed(void*, void* opaque) {
+  auto* segment = static_cast<SegmentPrivate*>(opaque);
+  Port* port = segment->port;
+  // A driver may give segments back while the port closes, when the core is gone already.
+  if (!port->wasm_) return;
+  port->inFlight_--;
+  port->complete(segment->addr);
+}
+
+void Port::completeSegments(uint32_t tail, uint32_t segments) {
+  for (uint32_t i = 0; i < segments; i++) complete(segmentAt(txRing_.entries, txRing_.mask, tail + i).addr);
+}
+
+void Port::transmit() {
+  const uint32_t head = load(CTL_TX_HEAD);
+  uint32_t tail = load(CTL_TX_TAIL);
+  if (unlikely(head - tail > txRing_.size)) {
+    counts_.txInvalid++;
+    store(CTL_TX_TAIL, head);
+    return;
+  }
+  for (;;) {
+    while (staged_ < kStaged && tail != head) {
+      const uint32_t segments = stageFrame(tail, head);
+      if (segments == 0) break;
+      tail += segments;
+    }
+    if (staged_ == 0) break;
+    const uint32_t sent = rte_eth_tx_burst(port_, 0, stagedFrames_, static_cast<uint16_t>(staged_));
+    if (sent < staged_) {
+      counts_.txRefused++;
+      std::move(stagedFrames_ + sent, stagedFrames_ + staged_, stagedFrames_);
+      staged_ -= sent;
+      refusals_ = sent == 0 ? refusals_ + 1 : 0;
+      if (refusals_ >= kRefusalsUntilLinkCheck) dropStagedWhenDown();
+      break;
+    }
+    staged_ = 0;
+    refusals_ = 0;
+    if (tail == head) break;
+  }
+  store(CTL_TX_TAIL, tail);
+}
+
+/** A cable that is unplugged loses frames; it does not hold them until somebody plugs it in again. */
+void Port::dropStagedWhenDown() {
+  refusals_ = 0;
+  if (linkUp()) return;
+  counts_.txDropped += staged_;
+  for (uint32_t i = 0; i < staged_; i++) rte_pktmbuf_free(stagedFrames_[i]);
+  staged_ = 0;
+  // The next frames find out at their first refusal.
+  refusals_ = kRefusalsUntilLinkCheck - 1;
+}
+
+/** The device is stopped until its far end comes back. */
+void Port::discardTransmit() {
+  for (uint32_t i = 0; i < staged_; i++) rte_pktmbuf_free(stagedFrames_[i]);
+  counts_.txDropped += staged_;
+  staged_ = 0;
+  const uint32_t head = load(CTL_TX_HEAD);
+  uint32_t tail = load(CTL_TX_TAIL);
+  while (tail != head && load(CTL_DONE_HEAD) - load(CTL_DONE_TAIL) + inFlight_ < doneRing_.size) {
+    const Segment segment = segmentAt(txRing_.entries, txRing_.mask, tail++);
+    if (segment.flags & TXF_END) counts_.txDropped++;
+    complete(segment.addr);
+  }
+  store(CTL_TX_TAIL, tail);
+}
+
+uint32_t Port::stageFrame(uint32_t tail, uint32_t head) {
+  uint32_t segments = 0;
+  uint64_t bytes = 0;
+  bool whole = false;
+  bool valid = (segmentAt(txRing_.entries, txRing_.mask, tail).flags & TXF_START) != 0;
+  while (tail + segments != head && !whole) {
+    const Segment segment = segmentAt(txRing_.entries, txRing_.mask, tail + segments);
+    const uint64_t offset = segment.addr - zoneBase_;
+    valid = valid && segment.len != 0 && segment.addr >= zoneBase_ && offset + segment.len <= zoneBytes_ &&
+            (segments == 0 || (segment.flags & TXF_START) == 0);
+    bytes += segment.len;
+    segments++;
+    whole = (segment.flags & TXF_END) != 0;
+    // Longer than any frame may be: give up looking for its end.
+    if (segments > TX_MAX_SEGS) {
+      valid = false;
+      whole = true;
+    }
+  }
+  if (!whole) return 0;
+  const uint32_t unclaimed = load(CTL_DONE_HEAD) - load(CTL_DONE_TAIL);
+  if (unclaimed + inFlight_ + segments > doneRing_.size) return 0;
+  if (unlikely(!valid || bytes > options_.frameBytes)) {
+    counts_.txInvalid++;
+    completeSegments(tail, segments);
+    return segments;
+  }
+  rte_mbuf* frame = multiSegment_ ? chain(tail, segments) : gather(tail, segments, static_cast<uint32_t>(bytes));
+  if (unlikely(!frame)) {
+    counts_.txNoSegment++;
+    return 0;
+  }
+  const uint32_t flags = segmentAt(txRing_.entries, txRing_.mask, tail).flags;
+  if (flags & (TXF_IP_CSUM | TXF_TCP_CSUM)) requestChecksum(frame, flags);
+  stagedFrames_[staged_++] = frame;
+  return segments;
+}
+
+/** A chain of mbufs that borrow the segments' memory; each gives it back by itself. */
+rte_mbuf* Port::chain(uint32_t tail, uint32_t segments) {
+  rte_mbuf* parts[TX_MAX_SEGS];
+  if (rte_pktmbuf_alloc_bulk(segmentPool_, parts, segments) != 0) return nullptr;
+  uint32_t bytes = 0;
+  for (uint32_t i = 0; i < segments; i++) {
+    const Segment segment = segmentAt(txRing_.entries, txRing_.mask, tail + i);
+    rte_mbuf* part = parts[i];
+    auto* own = static_cast<SegmentPrivate*>(rte_mbuf_to_priv(part));
+    own->addr = segment.addr;
+    rte_mbuf_ext_refcnt_set(&own->shared, 1);
+    const uint32_t offset = segment.addr - zoneBase_;
+    const uint64_t iova = zones_.iova(offset >> ZONE_SHIFT) + (offset & (ZONE_BYTES - 1));
+    rte_pktmbuf_attach_extbuf(part, reinterpret_cast<void*>(delta_ + segment.addr), iova,
+                              static_cast<uint16_t>(segment.len), &own->shared);
+    part->data_len = static_cast<uint16_t>(segment.len);
+    part->next = i + 1 < segments ? parts[i + 1] : nullptr;
+    bytes += segment.len;
+  }
+  parts[0]->nb_segs = static_cast<uint16_t>(segments);
+  parts[0]->pkt_len = bytes;
+  inFlight_ += segments;
+  return parts[0];
+}
+
+/** One mbuf of the receive pool with a copy of the frame: AF_XDP sends those from its UMEM without another copy. */
+rte_mbuf* Port::gather(uint32_t tail, uint32_t segments, uint32_t bytes) {
+  rte_mbuf* frame = rte_pktmbuf_alloc(pool_.mempool());
+  if (!frame) return nullptr;
+  auto* to = rte_pktmbuf_mtod(frame, uint8_t*);
+  for (uint32_t i = 0; i < segments; i++) {
+    const Segment segment = segmentAt(txRing_.entries, txRing_.mask, tail + i);
+    memcpy(to, reinterpret_cast<void*>(delta_ + segment.addr), segment.len);
+    to += segment.len;
+    // The first segment is the headers; what follows is payload.
+    if (i > 0) *linkCopiedBytes_ += segment.len;
+    complete(segment.addr);
+  }
+  frame->data_len = static_cast<uint16_t>(bytes);
+  frame->pkt_len = bytes;
+  return frame;
+}
+
+void Port::requestChecksum(rte_mbuf* frame, uint32_t flags) {
+  const auto* ethernet = rte_pktmbuf_mtod(frame, const rte_ether_hdr*);
+  frame->l2_len = RTE_ETHER_HDR_LEN;
+  const auto* ip = reinterpret_cast<const rte_ipv4_hdr*>(ethernet + 1);
+  if (ethernet->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4) && frame->data_len >= sizeof *ethernet + sizeof *ip) {
+    frame->l3_len = rte_ipv4_hdr_len(ip);
+    frame->ol_flags |= RTE_MBUF_F_TX_IPV4;
+    if (flags & TXF_IP_CSUM) frame->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
+  } else {
+    frame->l3_len = sizeof(rte_ipv6_hdr);
+    frame->ol_flags |= RTE_MBUF_F_TX_IPV6;
+  }
+  if (flags & TXF_TCP_CSUM) {
+    frame->l4_len = 20;
+    frame->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM;
+  }
+}
+
+uint32_t Port::receive() {
+  rte_mbuf* frames[kMaxBurst];
+  const uint32_t received = rte_eth_rx_burst(port_, 0, frames, static_cast<uint16_t>(rxLimit_));
+  uint32_t written = 0;
+  for (uint32_t i = 0; i < received; i++) {
+    rte_mbuf* frame = frames[i];
+    if (unlikely(frame->nb_segs > 1)) {
+      frame = linearise(frame);
+      if (!frame) continue;
+    }
+    const uint32_t object = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(frame) - delta_);
+    lent_[pool_.indexOf(object)] = 1;
+    const uint32_t addr = static_cast<uint32_t>(rte_pktmbuf_mtod(frame, uintptr_t) - delta_);
+    const uint32_t len = frame->data_len;
+    const uint32_t flags = options_.rxFlags | receiveFlags(frame->ol_flags);
+    uint8_t* at = rxRing_.entries + static_cast<size_t>(written++) * RXD_SIZE;
+    memcpy(at + RXD_ADDR, &addr, 4);
+    memcpy(at + RXD_LEN, &len, 4);
+    memcpy(at + RXD_FLAGS, &flags, 4);
+  }
+  lentCount_ += written;
+  return written;
+}
+
+/** The core takes frames of one piece. A peer that splits them costs a copy, which is counted. */
+rte_mbuf* Port::linearise(rte_mbuf* frame) {
+  const uint32_t bytes = frame->pkt_len;
+  rte_mbuf* whole = bytes <= options_.frameBytes ? rte_pktmbuf_alloc(pool_.mempool()) : nullptr;
+  if (whole) {
+    auto* to = rte_pktmbuf_mtod(whole, uint8_t*);
+    for (rte_mbuf* part = frame; part; part = part->next) {
+      memcpy(to, rte_pktmbuf_mtod(part, void*), part->data_len);
+      to += part->data_len;
+    }
+    whole->data_len = static_cast<uint16_t>(bytes);
+    whole->pkt_len = bytes;
+    whole->ol_flags = frame->ol_flags;
+    counts_.rxLinearised++;
+    counts_.rxLinearisedBytes += bytes;
+    *linkCopiedBytes_ += bytes;
+  } else {
+    counts_.rxTooLong++;
+  }
+  rte_pktmbuf_free(frame);
+  return whole;
+}
+
+}  // namespace lunet

@@ -1,0 +1,118 @@
+#include "wakeup.h"
+
+#include <linux/if_packet.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <climits>
+#include <string>
+
+#include "memif.h"
+#include "port.h"
+
+namespace lunet {
+
+namespace {
+
+#ifndef AF_XDP
+constexpr int AF_XDP = 44;
+#endif
+
+/** AF_XDP and AF_PACKET sockets are readable while their ring holds frames, a TUN file while its queue does. */
+bool tellsOfFrames(int fd) {
+  int domain = 0;
+  socklen_t bytes = sizeof domain;
+  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) == 0) return domain == AF_XDP || domain == AF_PACKET;
+  char target[PATH_MAX];
+  const ssize_t length = readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), target, sizeof target);
+  if (length <= 0 || std::string(target, static_cast<size_t>(length)) != "/dev/net/tun") return false;
+  // The driver keeps a second TUN file to hold the device; it carries no frames and polls as an error.
+  pollfd probe = {fd, POLLIN, 0};
+  return poll(&probe, 1, 0) >= 0 && (probe.revents & (POLLERR | POLLHUP)) == 0;
+}
+
+int receiveFd(const Port& port) {
+  for (const int fd : port.driverFds()) {
+    if (tellsOfFrames(fd)) return fd;
+  }
+  return -1;
+}
+
+}  // namespace
+
+bool Wakeup::arm(Port& port, Napi::Function callback) {
+  if (!port.isRunning()) return false;
+  int fd = -1;
+  if (port.options().memif) {
+    fd = memif::unmaskInterrupt(port);
+  } else {
+    if (source_ < 0) source_ = receiveFd(port);
+    fd = source_;
+  }
+  if (fd < 0) return false;
+  port_ = &port;
+  callback_ = Napi::Persistent(callback);
+  if (watch(fd)) return true;
+  callback_.Reset();
+  return false;
+}
+
+bool Wakeup::watch(int fd) {
+  if (poll_ && fd != source_) close();
+  if (!poll_) {
+    uv_loop_t* loop = nullptr;
+    if (napi_get_uv_event_loop(env_, &loop) != napi_ok) return false;
+    // A duplicate: the driver may close its own while libuv still watches.
+    auto* poll = new Poll{{}, dup(fd), this};
+    if (poll->fd < 0 || uv_poll_init(loop, &poll->handle, poll->fd) != 0) {
+      if (poll->fd >= 0) ::close(poll->fd);
+      delete poll;
+      return false;
+    }
+    poll->handle.data = poll;
+    // Whether the process stays alive is for the loop's own timers to say.
+    uv_unref(reinterpret_cast<uv_handle_t*>(&poll->handle));
+    poll_ = poll;
+    source_ = fd;
+  }
+  return uv_poll_start(&poll_->handle, UV_READABLE | UV_DISCONNECT, [](uv_poll_t* handle, int, int) {
+           auto* poll = static_cast<Poll*>(handle->data);
+           if (poll->owner) poll->owner->fired();
+         }) == 0;
+}
+
+void Wakeup::fired() {
+  const Napi::HandleScope scope(env_);
+  const Napi::Function callback = callback_.Value();
+  disarm(*port_);
+  callback.MakeCallback(env_.Global(), {});
+  // An exception of the callback is the application's: it becomes an uncaught one, as from any libuv callback.
+  napi_value error;
+  if (napi_get_and_clear_last_exception(env_, &error) == napi_ok) {
+    napi_valuetype type;
+    if (napi_typeof(env_, error, &type) == napi_ok && type != napi_undefined) napi_fatal_exception(env_, error);
+  }
+}
+
+void Wakeup::disarm(Port& port) {
+  if (poll_) uv_poll_stop(&poll_->handle);
+  if (!callback_.IsEmpty() && port.options().memif) memif::maskInterrupt(port);
+  callback_.Reset();
+}
+
+void Wakeup::close() {
+  callback_.Reset();
+  source_ = -1;
+  if (!poll_) return;
+  poll_->owner = nullptr;
+  uv_poll_stop(&poll_->handle);
+  uv_close(reinterpret_cast<uv_handle_t*>(&poll_->handle), [](uv_handle_t* handle) {
+    auto* poll = static_cast<Poll*>(handle->data);
+    ::close(poll->fd);
+    delete poll;
+  });
+  poll_ = nullptr;
+}
+
+}  // namespace lunet

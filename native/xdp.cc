@@ -1,0 +1,207 @@
+#include "xdp.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/if_link.h>
+#include <net/if.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+#include <vector>
+
+#include "residue.h"
+
+namespace lunet {
+
+namespace {
+
+constexpr const char* kProgramName = "lunet_steer";
+constexpr const char* kPortsMap = "lunet_ports";
+constexpr const char* kOwnerMap = "lunet_owner";
+/** A killed process takes a moment to vanish; a restart right behind it waits this long. */
+constexpr int kOwnerDeathAttempts = 20;
+constexpr useconds_t kOwnerDeathWaitUs = 25'000;
+
+/** As in xdp/lunet.bpf.c. */
+struct Owner {
+  uint64_t pidNamespace;
+  uint64_t startTicks;
+  uint64_t pid;
+};
+
+struct Attached {
+  uint32_t id = 0;
+  uint32_t flags = 0;
+};
+
+class Fd {
+ public:
+  explicit Fd(int fd) : fd_(fd) {}
+  Fd(const Fd&) = delete;
+  Fd& operator=(const Fd&) = delete;
+  Fd(Fd&& other) noexcept : fd_(other.release()) {}
+  ~Fd() {
+    if (fd_ >= 0) close(fd_);
+  }
+  int get() const { return fd_; }
+  int release() {
+    const int fd = fd_;
+    fd_ = -1;
+    return fd;
+  }
+
+ private:
+  int fd_;
+};
+
+Outcome attachedProgram(const std::string& interface, int index, Attached* attached) {
+  LIBBPF_OPTS(bpf_xdp_query_opts, query);
+  const int result = bpf_xdp_query(index, 0, &query);
+  if (result != 0) return failed("interface " + interface + " cannot be asked for its XDP program", result);
+  attached->id = query.prog_id;
+  if (query.attach_mode == XDP_ATTACHED_SKB) attached->flags = XDP_FLAGS_SKB_MODE;
+  if (query.attach_mode == XDP_ATTACHED_DRV) attached->flags = XDP_FLAGS_DRV_MODE;
+  if (query.attach_mode == XDP_ATTACHED_HW) attached->flags = XDP_FLAGS_HW_MODE;
+  return {};
+}
+
+/** The program's name, and a descriptor of its map `mapName` (-1 when it has none). */
+Fd openMap(uint32_t program, const char* mapName, std::string* programName) {
+  Fd fd(bpf_prog_get_fd_by_id(program));
+  if (fd.get() < 0) return Fd(-1);
+  std::vector<uint32_t> maps(16);
+  bpf_prog_info info = {};
+  info.nr_map_ids = static_cast<uint32_t>(maps.size());
+  info.map_ids = reinterpret_cast<uint64_t>(maps.data());
+  uint32_t bytes = sizeof info;
+  if (bpf_obj_get_info_by_fd(fd.get(), &info, &bytes) != 0) return Fd(-1);
+  *programName = info.name;
+  for (uint32_t i = 0; i < info.nr_map_ids && i < maps.size(); i++) {
+    Fd map(bpf_map_get_fd_by_id(maps[i]));
+    bpf_map_info mapInfo = {};
+    bytes = sizeof mapInfo;
+    if (map.get() >= 0 && bpf_obj_get_info_by_fd(map.get(), &mapInfo, &bytes) == 0 && strcmp(mapInfo.name, mapName) == 0) {
+      return map;
+    }
+  }
+  return Fd(-1);
+}
+
+uint64_t ownPidNamespace() {
+  struct stat status = {};
+  return stat("/proc/self/ns/pid", &status) == 0 ? status.st_ino : 0;
+}
+
+/** Start time of a process in clock ticks since boot, field 22 of proc(5)'s stat; 0 for a dead one or a zombie. */
+uint64_t startTicks(uint64_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string line;
+  if (!std::getline(file, line)) return 0;
+  // The command name, field 2, is in parentheses and may hold anything.
+  const size_t end = line.rfind(')');
+  if (end == std::string::npos) return 0;
+  std::istringstream rest(line.substr(end + 1));
+  std::string state;
+  rest >> state;
+  if (state == "Z" || state == "X") return 0;
+  std::string field;
+  for (int i = 4; i <= 22; i++) rest >> field;
+  return strtoull(field.c_str(), nullptr, 10);
+}
+
+bool alive(const Owner& owner) {
+  // Another namespace's process cannot be seen: leave its program alone.
+  if (owner.pidNamespace != ownPidNamespace()) return true;
+  return owner.startTicks != 0 && startTicks(owner.pid) == owner.startTicks;
+}
+
+}  // namespace
+
+Outcome XdpProgram::clearStale() {
+  index_ = static_cast<int>(if_nametoindex(interface_.c_str()));
+  if (index_ == 0) return Failure{"ENODEV", "there is no interface " + interface_ + ". See ip link for those there are"};
+  // The UMEM is locked memory. Where the limit cannot be raised CAP_IPC_LOCK lifts it; else the driver will say so.
+  const rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
+  setrlimit(RLIMIT_MEMLOCK, &unlimited);
+
+  Attached attached;
+  if (Outcome failure = attachedProgram(interface_, index_, &attached)) return failure;
+  if (attached.id == 0) return {};
+  std::string name;
+  const Fd map = openMap(attached.id, kOwnerMap, &name);
+  if (name != kProgramName || map.get() < 0) {
+    return Failure{"EEXIST", interface_ + " has an XDP program of somebody else (" + (name.empty() ? "unnamed" : name) +
+                                 ", id " + std::to_string(attached.id) + "). Take it off with: ip link set " + interface_ +
+                                 " xdp off"};
+  }
+  Owner owner = {};
+  const uint32_t key = 0;
+  for (int i = 0; bpf_map_lookup_elem(map.get(), &key, &owner) == 0 && owner.pid != 0 && alive(owner); i++) {
+    if (i == kOwnerDeathAttempts) {
+      return Failure{"EBUSY", interface_ + " is used by lunet in process " + std::to_string(owner.pid) +
+                                  ". End it, or use another interface"};
+    }
+    usleep(kOwnerDeathWaitUs);
+  }
+  const int result = bpf_xdp_detach(index_, attached.flags, nullptr);
+  if (result != 0) return failed("the XDP program a dead process left on " + interface_ + " cannot be taken off", result);
+  return {};
+}
+
+Outcome XdpProgram::takeOver() {
+  Attached attached;
+  if (Outcome failure = attachedProgram(interface_, index_, &attached)) return failure;
+  std::string name;
+  const Fd owners = attached.id == 0 ? Fd(-1) : openMap(attached.id, kOwnerMap, &name);
+  Fd ports = attached.id == 0 ? Fd(-1) : openMap(attached.id, kPortsMap, &name);
+  if (name != kProgramName || owners.get() < 0 || ports.get() < 0) {
+    return Failure{"ERR_LUNET_XDP", "the driver did not attach lunet's XDP program to " + interface_};
+  }
+  const uint32_t key = 0;
+  const Owner self = {ownPidNamespace(), startTicks(static_cast<uint64_t>(getpid())), static_cast<uint64_t>(getpid())};
+  if (bpf_map_update_elem(owners.get(), &key, &self, BPF_ANY) != 0) return failed("the XDP program's owner cannot be set", errno);
+  program_ = attached.id;
+  portsMap_ = ports.release();
+  const int index = index_;
+  const uint32_t program = program_;
+  residue::add(this, [index, program] {
+    Attached now;
+    if (!attachedProgram("", index, &now) && now.id == program) bpf_xdp_detach(index, now.flags, nullptr);
+  });
+  return writePorts(0, kPortWords - 1);
+}
+
+Outcome XdpProgram::steer(uint16_t first, uint16_t last, bool on) {
+  for (uint32_t port = first; port <= last; port++) {
+    const uint64_t bit = 1ull << (port % 64);
+    ports_[port / 64] = on ? ports_[port / 64] | bit : ports_[port / 64] & ~bit;
+  }
+  return portsMap_ < 0 ? Outcome{} : writePorts(first / 64, last / 64);
+}
+
+Outcome XdpProgram::writePorts(uint32_t firstWord, uint32_t lastWord) {
+  for (uint32_t word = firstWord; word <= lastWord; word++) {
+    if (bpf_map_update_elem(portsMap_, &word, &ports_[word], BPF_ANY) != 0) {
+      return failed("the XDP program's ports cannot be set", errno);
+    }
+  }
+  return {};
+}
+
+void XdpProgram::detach() {
+  residue::forget(this);
+  if (portsMap_ >= 0) close(portsMap_);
+  portsMap_ = -1;
+  Attached attached;
+  if (program_ != 0 && !attachedProgram(interface_, index_, &attached) && attached.id == program_) {
+    bpf_xdp_detach(index_, attached.flags, nullptr);
+  }
+  program_ = 0;
+}
+
+}  // namespace lunet
