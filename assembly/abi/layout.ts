@@ -71,6 +71,7 @@ export const TXD_SIZE: u32 = 16;
 export const TXD_ADDR: u32 = 0;
 export const TXD_LEN: u32 = 4;
 export const TXD_FLAGS: u32 = 8;
+/** On the first segment: Ethernet, IP and L4 header bytes, in bits 0–7, 8–15 and 16–23. */
 export const TXD_OFFLOAD: u32 = 12;
 export const TXF_START: u32 = 1;
 export const TXF_END: u32 = 2;
@@ -230,3 +231,33 @@ export const ECONNREFUSED: i32 = 111;
 export const EHOSTUNREACH: i32 = 113;
 export const EALREADY: i32 = 114;
 export const EINPROGRESS: i32 = 115;
+
+// ---- tables --------------------------------------------------------------------------------------------------
+// What routeAt(index, at) writes. Prefix lengths count in the 128-bit space, IPv4 mapped.
+export const ROUTE_dst: u32 = 0;
+export const ROUTE_gateway: u32 = 16;
+export const ROUTE_prefix_length: u32 = 32;
+/** Bytes; 0 means the link's. */
+export const ROUTE_mtu: u32 = 36;
+/** ROUTEF_… */
+export const ROUTE_flags: u32 = 40;
+/** Comes with an address of ours. */
+export const ROUTEF_CONNECTED: u32 = 1;
+/** Added by routeAdd(). */
+export const ROUTEF_ADDED: u32 = 2;
+/** Goes by a gateway; without it the destination is on the link itself. */
+export const ROUTEF_GATEWAY: u32 = 4;
+export const ROUTE_INFO_SIZE: u32 = 44;
+// What neighAt(index, at) writes.
+export const NEIGH_addr: u32 = 0;
+/** 6 bytes. */
+export const NEIGH_mac: u32 = 16;
+export const NEIGH_state: u32 = 24;
+/** Frames waiting for the MAC. */
+export const NEIGH_pending: u32 = 28;
+export const NEIGH_INFO_SIZE: u32 = 32;
+export const NEIGH_INCOMPLETE: u32 = 1;
+export const NEIGH_REACHABLE: u32 = 2;
+/** The MAC is used while the neighbour is asked whether it still holds. */
+export const NEIGH_PROBE: u32 = 3;
+export const NEIGH_FAILED: u32 = 4;

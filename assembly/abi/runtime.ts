@@ -43,3 +43,9 @@ export function countSub(index: u32, n: u64): void {
   const at = COUNTERS + (index << 3);
   store<u64>(at, load<u64>(at) - n);
 }
+
+/** [p, p + len) lies in linear memory: for pointers that the host passes. */
+@inline
+export function inMemory(p: u32, len: u32): bool {
+  return <u64>p + len <= <u64>memory.size() << 16;
+}

@@ -18,19 +18,199 @@
 //   0        30         44            64                       128
 //   ├ unused ┼ ethernet ┼ ipv4 header ┼ L4 header, ≤ 64 bytes ─┤
 
-export function frameBegin(maxPayloadSegs: u32): u32 {
-  return 0;
+import { CNT_IpOutNoRoutes, CNT_IpOutRequests, CNT_TxBytes, CNT_TxFrames, CNT_TxRingFull } from '../abi/counters';
+import {
+  CFG_FLAGS,
+  CFGF_TX_CSUM,
+  CFGF_TX_NO_CSUM,
+  CTL_TX_AT,
+  CTL_TX_HEAD,
+  CTL_TX_SIZE,
+  CTL_TX_TAIL,
+  TX_MAX_SEGS,
+  TXD_ADDR,
+  TXD_FLAGS,
+  TXD_LEN,
+  TXD_OFFLOAD,
+  TXD_SIZE,
+  TXF_END,
+  TXF_START,
+  TXF_TCP_CSUM,
+} from '../abi/layout';
+import { count, countAdd } from '../abi/runtime';
+import { fold, pseudo4, sum16, sumAppend } from '../wire/checksum';
+import { ETH_HEADER, ETHERTYPE_IPV4_RAW, setEth } from '../wire/ethernet';
+import { IPV4_HEADER, mappedRaw, PROTO_TCP, setIpv4 } from '../wire/ipv4';
+import { setTcpChecksum } from '../wire/tcp';
+import { zbufAllocHeader, zbufRef, zbufUnref } from '../zbuf/zbuf';
+import { ourMac } from './interface';
+import { neighbourMac, neighbourQueue, neighbourUsable } from './neighbour';
+import { dstGet, dstIs, dstNeighbour } from './route';
+
+@inline const AT_ETH: u32 = 30;
+@inline const AT_L3: u32 = 44;
+@inline const AT_L4: u32 = 64;
+
+/** Ethernet and IPv4 header lengths as TXD_OFFLOAD has them. */
+@inline const OFFLOAD_L2_L3: u32 = ETH_HEADER | (IPV4_HEADER << 8);
+
+/** Header object of the frame being built, 0 when there is none. */
+let frame: u32 = 0;
+/** Its payload segments so far: in the ring behind the slot at the head. */
+let pieces: u32 = 0;
+
+let ringAt: u32 = 0;
+let ringMask: u32 = 0;
+
+export function outputInit(): void {
+  frame = 0;
+  pieces = 0;
+  ringAt = load<u32>(CTL_TX_AT);
+  ringMask = load<u32>(CTL_TX_SIZE) - 1;
 }
 
+/** Segments that fit into the transmit ring now. */
+@inline
+export function txRoom(): u32 {
+  return ringMask + 1 - (load<u32>(CTL_TX_HEAD) - load<u32>(CTL_TX_TAIL));
+}
+
+/** Ring slot `index` behind the head. */
+@inline
+export function txSlot(index: u32): u32 {
+  return ringAt + ((load<u32>(CTL_TX_HEAD) + index) & ringMask) * TXD_SIZE;
+}
+
+/** Begins a frame of at most `maxPieces` payload segments; 0 when there is no room for it. */
+export function frameBegin(maxPieces: u32): u32 {
+  assert(frame == 0, 'a frame is being built already');
+  assert(maxPieces < TX_MAX_SEGS, 'too many segments');
+  if (txRoom() <= maxPieces) {
+    count(CNT_TxRingFull);
+    return 0;
+  }
+  const f = zbufAllocHeader();
+  if (f == 0) {
+    count(CNT_TxRingFull);
+    return 0;
+  }
+  frame = f;
+  pieces = 0;
+  return f;
+}
+
+/** Where the IP header (or an ARP packet) goes. */
+@inline
+export function frameL3(f: u32): u32 {
+  return f + AT_L3;
+}
+
+/** Where the L4 header goes. */
 @inline
 export function frameL4(f: u32): u32 {
-  return f + 64;
+  return f + AT_L4;
 }
 
-export function framePayload(addr: u32, len: u32): void {}
+/** Adds payload by reference. */
+export function framePayload(addr: u32, len: u32): void {
+  zbufRef(addr);
+  frameAppend(addr, len);
+}
 
-export function frameDrop(): void {}
+/** Adds payload, a reference to which comes with it. */
+export function frameAppend(addr: u32, len: u32): void {
+  const at = txSlot(++pieces);
+  store<u32>(at, addr, TXD_ADDR);
+  store<u32>(at, len, TXD_LEN);
+  store<u32>(at, 0, TXD_FLAGS);
+  store<u32>(at, 0, TXD_OFFLOAD);
+}
 
+/** Gives back a frame that was begun and will not be sent. */
+export function frameDrop(): void {
+  for (let i: u32 = 1; i <= pieces; i++) zbufUnref(load<u32>(txSlot(i), TXD_ADDR));
+  zbufUnref(frame);
+  frame = 0;
+}
+
+/** Checksum of a TCP header and the payload pieces behind the ring's head. */
+function tcpSum(l4: u32, l4Len: u32, acc: u64): u32 {
+  acc = sum16(l4, l4Len, acc);
+  let odd = false;
+  for (let i: u32 = 1; i <= pieces; i++) {
+    const at = txSlot(i);
+    const len = load<u32>(at, TXD_LEN);
+    acc = sumAppend(acc, odd, load<u32>(at, TXD_ADDR), len);
+    if (len & 1) odd = !odd;
+  }
+  return ~fold(acc);
+}
+
+/** Ends the frame: see the top of this file. */
 export function ipOutput(dst: u32, addrs: u32, proto: u32, l4Len: u32, payloadLen: u32): bool {
-  return false;
+  const f = frame;
+  assert(f != 0, 'no frame is being built');
+  const remote = addrs + 16;
+  if (!dstIs(dst, remote)) {
+    dst = dstGet(remote);
+    if (dst == 0) {
+      count(CNT_IpOutNoRoutes);
+      frameDrop();
+      return false;
+    }
+  }
+  const src = mappedRaw(addrs);
+  const to = mappedRaw(remote);
+  const l4 = f + AT_L4;
+  let flags = TXF_START;
+  if (proto == PROTO_TCP) {
+    const config = load<u32>(CFG_FLAGS);
+    const acc = pseudo4(src, to, PROTO_TCP, l4Len + payloadLen);
+    if ((config & (CFGF_TX_CSUM | CFGF_TX_NO_CSUM)) == 0) setTcpChecksum(l4, <u16>tcpSum(l4, l4Len, acc));
+    else if (config & CFGF_TX_CSUM) {
+      setTcpChecksum(l4, <u16>fold(acc));
+      flags |= TXF_TCP_CSUM;
+    }
+  }
+  setIpv4(f + AT_L3, IPV4_HEADER + l4Len + payloadLen, proto, src, to);
+  count(CNT_IpOutRequests);
+  const headerLen = ETH_HEADER + IPV4_HEADER + l4Len;
+  const offload = OFFLOAD_L2_L3 | (l4Len << 16);
+  const neighbour = dstNeighbour(dst);
+  if (neighbour != 0 && neighbourUsable(neighbour)) {
+    framePublish(neighbourMac(neighbour), ETHERTYPE_IPV4_RAW, headerLen, payloadLen, flags, offload);
+  } else {
+    // Resolution may build a frame of its own, so this one is out of the way first.
+    const n = pieces;
+    frame = 0;
+    neighbourQueue(neighbour, f, n, headerLen, payloadLen, flags, offload);
+  }
+  return true;
+}
+
+/** Makes a frame that had been put aside, from frameBegin() to ipOutput(), the one being built again. */
+export function frameAdopt(f: u32): void {
+  assert(frame == 0, 'a frame is being built already');
+  frame = f;
+  pieces = 0;
+}
+
+/** Ends the frame with its Ethernet header: `headerLen` bytes from there, then the payload. */
+export function framePublish(mac: u64, typeRaw: u32, headerLen: u32, payloadLen: u32, flags: u32, offload: u32): void {
+  const f = frame;
+  const n = pieces;
+  setEth(f + AT_ETH, mac, ourMac, typeRaw);
+  const at = txSlot(0);
+  store<u32>(at, f + AT_ETH, TXD_ADDR);
+  store<u32>(at, headerLen, TXD_LEN);
+  store<u32>(at, offload, TXD_OFFLOAD);
+  if (n == 0) store<u32>(at, flags | TXF_END, TXD_FLAGS);
+  else {
+    store<u32>(at, flags, TXD_FLAGS);
+    store<u32>(txSlot(n), TXF_END, TXD_FLAGS);
+  }
+  store<u32>(CTL_TX_HEAD, load<u32>(CTL_TX_HEAD) + n + 1);
+  frame = 0;
+  count(CNT_TxFrames);
+  countAdd(CNT_TxBytes, headerLen + payloadLen);
 }

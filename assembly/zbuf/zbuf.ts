@@ -1,19 +1,338 @@
+// Zbuf: reference-counted objects in zones (DESIGN: Zbuf). alloc sets the count to 1, a reference adds one, giving
+// it up takes one, at 0 the object goes back to its zone's free list (last in, first out: what was used last is
+// warm), or, for a receive object, to the link through the FREE ring. An address anywhere in an object stands
+// for the object.
+//
+// Zones belong to a size class while they hold objects of it. Each class lists its zones that have free objects.
+// A zone whose objects are all free goes back to the idle ones when its class has free objects elsewhere, so a
+// class whose use moves around a zone's capacity does not take and give one each time; an idle class keeps one
+// zone until another class needs it. Headers of outgoing frames have a class of their own that always keeps a
+// zone: an application that has used up every zone can still be acknowledged, and so get memory back.
+
+import {
+  CNT_ZbufAllocFails,
+  CNT_ZbufAllocs,
+  CNT_ZbufFrees,
+  CNT_ZbufMisuse,
+} from '../abi/counters';
+import {
+  CFG_ZONE_COUNT,
+  CTL_FREE_AT,
+  CTL_FREE_HEAD,
+  CTL_FREE_SIZE,
+  EFAULT,
+  EINVAL,
+  ENOBUFS,
+  ENOMEM,
+} from '../abi/layout';
+import { count } from '../abi/runtime';
+import {
+  contextAt,
+  KIND_RX,
+  LIVE,
+  objectAt,
+  objectIndex,
+  Z_CONTEXTS,
+  Z_COUNT,
+  Z_FREE,
+  Z_FRESH,
+  Z_KIND,
+  Z_NEXT,
+  Z_NFREE,
+  Z_PREV,
+  Z_STRIDE,
+  zoneGiveBack,
+  zoneOf,
+  zoneOfAny,
+  zonesInit,
+  zoneTable,
+  zoneTake,
+} from './zone';
+
+/** log2 of the smallest object. */
+const MIN_SHIFT: u32 = 7;
+/** Largest object. */
+export const ZBUF_MAX: u32 = 65536;
+/** Classes 0 … 9 hold objects of 128 << class bytes; this one holds frame headers. */
+const CLASS_HEADERS: u32 = 10;
+const CLASSES: u32 = 11;
+export const HEADER_BYTES: u32 = 128;
+/** References the application may hold of one object. The core adds at most one per record, far below 2^30. */
+const API_REFS_MAX: u32 = 0xffffff;
+
+/** First zone with free objects of each class. */
+const PARTIAL: usize = memory.data(64, 64);
+
+let zbufLive: u32 = 0;
+let rxLive: u32 = 0;
+
+export function zbufInit(): i32 {
+  const error = zonesInit();
+  if (error != 0) return error;
+  memory.fill(PARTIAL, 0, 64);
+  zbufLive = 0;
+  rxLive = 0;
+  return growClass(CLASS_HEADERS) ? 0 : -ENOMEM;
+}
+
+/** Zbuf objects in use. */
+export function zbufInUse(): u32 {
+  return zbufLive;
+}
+
+/** Receive objects in use. */
+export function rxInUse(): u32 {
+  return rxLive;
+}
+
+// ---- zones of a class --------------------------------------------------------------------------------------
+
+@inline
+function classBytes(kind: u32): u32 {
+  return kind == CLASS_HEADERS ? HEADER_BYTES : <u32>1 << (MIN_SHIFT + kind);
+}
+
+function listZone(zone: u32, kind: u32): void {
+  const at = PARTIAL + (kind << 2);
+  const first = load<u32>(at);
+  store<u32>(zone, first, Z_NEXT);
+  store<u32>(zone, 0, Z_PREV);
+  if (first != 0) store<u32>(first, zone, Z_PREV);
+  store<u32>(at, zone);
+}
+
+function unlistZone(zone: u32, kind: u32): void {
+  const next = load<u32>(zone, Z_NEXT);
+  const prev = load<u32>(zone, Z_PREV);
+  if (next != 0) store<u32>(next, prev, Z_PREV);
+  if (prev != 0) store<u32>(prev, next, Z_NEXT);
+  else store<u32>(PARTIAL + (kind << 2), next);
+}
+
+/** Gives the class one more zone: an idle one, or one that another class keeps without using it. */
+function growClass(kind: u32): bool {
+  let zone = zoneTake(kind, classBytes(kind));
+  if (zone == 0) {
+    const zones = load<u32>(CFG_ZONE_COUNT);
+    for (let i: u32 = 0; i < zones; i++) {
+      const other = load<u32>(zoneTable + (i << 2));
+      if (other == 0) continue;
+      const owner = load<u32>(other, Z_KIND);
+      if (owner >= CLASS_HEADERS || load<u32>(other, Z_NFREE) != load<u32>(other, Z_COUNT)) continue;
+      unlistZone(other, owner);
+      zoneGiveBack(other);
+      zone = zoneTake(kind, classBytes(kind));
+      break;
+    }
+    if (zone == 0) return false;
+  }
+  listZone(zone, kind);
+  return true;
+}
+
+// ---- take and give -----------------------------------------------------------------------------------------
+
+function take(kind: u32): u32 {
+  const list = PARTIAL + (kind << 2);
+  let zone = load<u32>(list);
+  if (zone == 0) {
+    if (!growClass(kind)) {
+      count(CNT_ZbufAllocFails);
+      return 0;
+    }
+    zone = load<u32>(list);
+  }
+  const free = load<u32>(zone, Z_FREE);
+  let index: u32;
+  let context: u32;
+  if (free != 0) {
+    index = free - 1;
+    context = contextAt(zone, index);
+    store<u32>(zone, load<u32>(context), Z_FREE);
+    if (!ASC_NO_ASSERT) checkPoison(objectAt(zone, index), load<u32>(zone, Z_STRIDE));
+  } else {
+    index = load<u32>(zone, Z_FRESH);
+    context = contextAt(zone, index);
+    store<u32>(zone, index + 1, Z_FRESH);
+  }
+  store<u32>(context, LIVE | 1);
+  const left = load<u32>(zone, Z_NFREE) - 1;
+  store<u32>(zone, left, Z_NFREE);
+  if (left == 0) unlistZone(zone, kind);
+  zbufLive++;
+  count(CNT_ZbufAllocs);
+  return objectAt(zone, index);
+}
+
 /** Takes a free object of at least `size` bytes, count 1; 0 when there is none. */
 export function zbufAlloc(size: u32): u32 {
-  return 0;
+  if (size > ZBUF_MAX) {
+    count(CNT_ZbufAllocFails);
+    return 0;
+  }
+  return take(size <= 128 ? 0 : 32 - MIN_SHIFT - clz(size - 1));
 }
-/** Unchecked: for references the core itself holds. */
-export function zbufRef(addr: u32): void {}
-/** Unchecked: gives up one reference the core itself holds. */
-export function zbufUnref(addr: u32): void {}
-/** 0 when [addr, addr + len) lies in one live object, else -EFAULT (foreign) or -EINVAL (free, or past the end). */
-export function zbufCheck(addr: u32, len: u32): i32 {
-  return 0;
+
+/** Takes an object for a frame's headers, HEADER_BYTES long; 0 when there is none. */
+@inline
+export function zbufAllocHeader(): u32 {
+  return take(CLASS_HEADERS);
 }
-/** End of the object that holds `addr`; 0 when foreign. */
-export function zbufEnd(addr: u32): u32 {
-  return 0;
+
+/** The last reference is gone. */
+function give(zone: u32, index: u32, context: u32): void {
+  const kind = load<u32>(zone, Z_KIND);
+  if (kind == KIND_RX) {
+    store<u32>(context, 0);
+    rxLive--;
+    const head = load<u32>(CTL_FREE_HEAD);
+    store<u32>(load<u32>(CTL_FREE_AT) + ((head & (load<u32>(CTL_FREE_SIZE) - 1)) << 2), objectAt(zone, index));
+    store<u32>(CTL_FREE_HEAD, head + 1);
+    return;
+  }
+  if (!ASC_NO_ASSERT) memory.fill(objectAt(zone, index), 0xdb, load<u32>(zone, Z_STRIDE));
+  store<u32>(context, load<u32>(zone, Z_FREE));
+  store<u32>(zone, index + 1, Z_FREE);
+  const free = load<u32>(zone, Z_NFREE) + 1;
+  store<u32>(zone, free, Z_NFREE);
+  zbufLive--;
+  count(CNT_ZbufFrees);
+  if (free == 1) listZone(zone, kind);
+  else if (free == load<u32>(zone, Z_COUNT) && (load<u32>(zone, Z_NEXT) | load<u32>(zone, Z_PREV)) != 0) {
+    unlistZone(zone, kind);
+    zoneGiveBack(zone);
+  }
 }
+
+/** Debug builds: a freed object must still be as give() left it. */
+function checkPoison(at: u32, len: u32): void {
+  for (let p = at; p < at + len; p += 8) assert(load<u64>(p) == 0xdbdbdbdbdbdbdbdb, 'a freed object was written to');
+}
+
+// ---- unchecked: references the core itself holds -----------------------------------------------------------
+
+/** Adds a reference to the object that holds `addr`. */
+@inline
+export function zbufRef(addr: u32): void {
+  const zone = zoneOf(addr);
+  const context = contextAt(zone, objectIndex(zone, addr));
+  assert(load<u32>(context) > LIVE, 'reference to a free object');
+  store<u32>(context, load<u32>(context) + 1);
+}
+
+/** Gives up one reference to the object that holds `addr`. */
+export function zbufUnref(addr: u32): void {
+  const zone = zoneOf(addr);
+  const index = objectIndex(zone, addr);
+  const context = contextAt(zone, index);
+  const left = load<u32>(context) - 1;
+  assert(left >= LIVE, 'unreference of a free object');
+  if (left == LIVE) give(zone, index, context);
+  else store<u32>(context, left);
+}
+
+/** References to the object that holds `addr`. */
+@inline
 export function zbufCount(addr: u32): u32 {
+  const zone = zoneOf(addr);
+  return load<u32>(contextAt(zone, objectIndex(zone, addr))) & ~LIVE;
+}
+
+/** End of the object that holds `addr`. */
+@inline
+export function zbufEnd(addr: u32): u32 {
+  const zone = zoneOf(addr);
+  return objectAt(zone, objectIndex(zone, addr) + 1);
+}
+
+// ---- checked: anything may come ----------------------------------------------------------------------------
+
+function misuse(error: i32): i32 {
+  count(CNT_ZbufMisuse);
+  return error;
+}
+
+/** Address of the context of the live object that holds `addr`, or 0. */
+function liveContext(addr: u32): u32 {
+  const zone = zoneOfAny(addr);
+  if (zone == 0) return 0;
+  const index = objectIndex(zone, addr);
+  if (index >= load<u32>(zone, Z_FRESH)) return 0;
+  const context = contextAt(zone, index);
+  return load<u32>(context) > LIVE ? context : 0;
+}
+
+/** Why liveContext() said 0: -EFAULT for an address in no object at all, -EINVAL for a free object. */
+function misuseAt(addr: u32): i32 {
+  const zone = zoneOfAny(addr);
+  return misuse(zone == 0 || objectIndex(zone, addr) >= load<u32>(zone, Z_COUNT) ? -EFAULT : -EINVAL);
+}
+
+/**
+ * 0 when [addr, addr + len) lies in one live object; -EFAULT for an address in no object, -EINVAL for a free
+ * object or a range that leaves it. Errors are counted (CNT_ZbufMisuse).
+ */
+export function zbufCheck(addr: u32, len: u32): i32 {
+  if (liveContext(addr) == 0) return misuseAt(addr);
+  return len > zbufEnd(addr) - addr ? misuse(-EINVAL) : 0;
+}
+
+/** zbufUnref() for an address from outside the core. */
+export function zbufUnrefChecked(addr: u32): i32 {
+  const context = liveContext(addr);
+  if (context == 0) return misuseAt(addr);
+  const left = load<u32>(context) - 1;
+  if (left == LIVE) {
+    const zone = zoneOf(addr);
+    give(zone, (context - load<u32>(zone, Z_CONTEXTS)) >> 2, context);
+  } else store<u32>(context, left);
   return 0;
+}
+
+/** alloc() of the ABI. */
+export function apiAlloc(size: u32): u32 {
+  return zbufAlloc(size);
+}
+
+/** dup() of the ABI: one more reference. -ENOBUFS when the object has all the references it may have. */
+export function apiDup(addr: u32): i32 {
+  const context = liveContext(addr);
+  if (context == 0) return misuseAt(addr);
+  const value = load<u32>(context);
+  if ((value & ~LIVE) >= API_REFS_MAX) return misuse(-ENOBUFS);
+  store<u32>(context, value + 1);
+  return 0;
+}
+
+/** free() of the ABI: one reference less. */
+export function apiFree(addr: u32): i32 {
+  return zbufUnrefChecked(addr);
+}
+
+/** objectEnd() of the ABI: end of the live object that holds `addr`, 0 when there is none. */
+export function apiObjectEnd(addr: u32): u32 {
+  return liveContext(addr) == 0 ? 0 : zbufEnd(addr);
+}
+
+/** refCount() of the ABI; 0 for a free object, -EFAULT for a foreign address. */
+export function apiRefCount(addr: u32): i32 {
+  const context = liveContext(addr);
+  if (context != 0) return <i32>(load<u32>(context) & ~LIVE);
+  const zone = zoneOfAny(addr);
+  return zone == 0 || objectIndex(zone, addr) >= load<u32>(zone, Z_COUNT) ? -EFAULT : 0;
+}
+
+// ---- receive objects ---------------------------------------------------------------------------------------
+
+/** A frame of `len` bytes has arrived at `addr`: count 1 when that lies in one receive object that the link had. */
+export function rxTake(addr: u32, len: u32): bool {
+  const zone = zoneOfAny(addr);
+  if (zone == 0 || load<u32>(zone, Z_KIND) != KIND_RX) return false;
+  const index = objectIndex(zone, addr);
+  if (index >= load<u32>(zone, Z_COUNT)) return false;
+  const context = contextAt(zone, index);
+  if (load<u32>(context) != 0 || len > objectAt(zone, index + 1) - addr) return false;
+  store<u32>(context, LIVE | 1);
+  rxLive++;
+  return true;
 }

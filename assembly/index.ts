@@ -1,0 +1,33 @@
+// Every export of the core and nothing else: this file is the ABI, with abi/layout.ts. Results ≥ 0 are fine, negative
+// ones are -errno. Addresses of IP addresses point at 16 bytes, IPv4 mapped.
+
+export { arenaNeeded, flush, ingest, init, poll } from './ingest';
+export { linkConfig } from './ip/interface';
+export { neighAt, neighDel, neighFail, neighSet } from './ip/neighbour';
+export { addressAdd, addressDel, routeAdd, routeAt, routeClear, routeDel } from './ip/route';
+export {
+  abort,
+  accept,
+  close,
+  connect,
+  connectionAt,
+  getOption,
+  info,
+  listen,
+  recv,
+  send,
+  sendv,
+  setOption,
+  shutdown,
+} from './tcp/api';
+export { rxPoolAdd } from './zbuf/rxpool';
+export {
+  apiAlloc as alloc,
+  apiDup as dup,
+  apiFree as free,
+  apiObjectEnd as objectEnd,
+  apiRefCount as refCount,
+  rxInUse,
+  zbufInUse,
+} from './zbuf/zbuf';
+export { iovaOf, zoneSetIova } from './zbuf/zone';

@@ -1,0 +1,132 @@
+// The three entry points of a loop turn, and init().
+
+import { arenaReset } from './abi/arena';
+import { CNT_RxBytes, CNT_RxFrames, CNT_ZbufMisuse } from './abi/counters';
+import {
+  CFG_SEED_HI,
+  CFG_SEED_LO,
+  CTL_DONE_AT,
+  CTL_DONE_HEAD,
+  CTL_DONE_SIZE,
+  CTL_DONE_TAIL,
+  CTL_RX_AT,
+  CTL_RX_SIZE,
+  EALREADY,
+  RXD_ADDR,
+  RXD_FLAGS,
+  RXD_LEN,
+  RXD_SIZE,
+} from './abi/layout';
+import { randSeed } from './abi/random';
+import { ringsInit, ringsNeeded } from './abi/rings';
+import { count, countAdd, countersInit, setNow } from './abi/runtime';
+import { frameInput, inputInit } from './ip/input';
+import { interfaceInit } from './ip/interface';
+import { neighboursInit, neighboursNeeded } from './ip/neighbour';
+import { outputInit } from './ip/output';
+import { pendingInit, pendingNeeded } from './ip/pending';
+import { routesInit, routesNeeded } from './ip/route';
+import { flushEvents } from './tcp/events';
+import { tcpFlush } from './tcp/output';
+import { tcpArenaNeeded, tcpInit } from './tcp/tcb';
+import { timersInit, timersNext, timersRun } from './timer/wheel';
+import { rxPoolsInit } from './zbuf/rxpool';
+import { rxTake, zbufInit, zbufUnref, zbufUnrefChecked } from './zbuf/zbuf';
+import { zonesNeeded } from './zbuf/zone';
+
+let initialised = false;
+
+/** Bytes of arena that init() takes with the configuration as it stands, receive pools not counted. */
+export function arenaNeeded(): u32 {
+  return ringsNeeded() + zonesNeeded() + routesNeeded() + neighboursNeeded() + pendingNeeded() + tcpArenaNeeded() + 1024;
+}
+
+/** Builds every table from the configuration. -EINVAL for one that cannot be, -ENOMEM when the arena is too small. */
+export function init(): i32 {
+  if (initialised) return -EALREADY;
+  countersInit();
+  arenaReset();
+  randSeed(load<u32>(CFG_SEED_LO), load<u32>(CFG_SEED_HI));
+  timersInit();
+  let error = ringsInit();
+  if (error == 0) error = zbufInit();
+  if (error == 0) error = interfaceInit();
+  if (error == 0) error = routesInit();
+  if (error == 0) error = neighboursInit();
+  if (error == 0) error = pendingInit();
+  if (error != 0) return error;
+  rxPoolsInit();
+  outputInit();
+  inputInit();
+  error = tcpInit();
+  if (error != 0) return error;
+  initialised = true;
+  return 0;
+}
+
+/** Gives up the references of segments that the link has finished with. */
+function completions(): void {
+  const head = load<u32>(CTL_DONE_HEAD);
+  let tail = load<u32>(CTL_DONE_TAIL);
+  if (head == tail) return;
+  const at = load<u32>(CTL_DONE_AT);
+  const mask = load<u32>(CTL_DONE_SIZE) - 1;
+  // No more than the ring has, whatever the link says.
+  if (head - tail > mask + 1) {
+    count(CNT_ZbufMisuse);
+    tail = head - (mask + 1);
+  }
+  while (tail != head) {
+    zbufUnrefChecked(load<u32>(at + ((tail & mask) << 2)));
+    tail++;
+  }
+  store<u32>(CTL_DONE_TAIL, tail);
+}
+
+/** Processes the first `n` receive descriptors. */
+export function ingest(n: u32, now: f64): void {
+  if (!initialised) return;
+  setNow(now);
+  completions();
+  const size = load<u32>(CTL_RX_SIZE);
+  if (n > size) n = size;
+  let at = load<u32>(CTL_RX_AT);
+  const end = at + n * RXD_SIZE;
+  let frames: u32 = 0;
+  let bytes: u64 = 0;
+  for (; at < end; at += RXD_SIZE) {
+    const addr = load<u32>(at, RXD_ADDR);
+    const len = load<u32>(at, RXD_LEN);
+    // A descriptor that is not for a receive object which the link had is not touched.
+    if (!rxTake(addr, len)) {
+      count(CNT_ZbufMisuse);
+      continue;
+    }
+    frames++;
+    bytes += len;
+    frameInput(addr, len, load<u32>(at, RXD_FLAGS));
+    zbufUnref(addr);
+  }
+  countAdd(CNT_RxFrames, frames);
+  countAdd(CNT_RxBytes, bytes);
+  flushEvents();
+}
+
+/** Runs the timers that are due; microseconds of the next deadline, Infinity when there is none. */
+export function poll(now: f64): f64 {
+  if (!initialised) return Infinity;
+  setNow(now);
+  completions();
+  timersRun();
+  flushEvents();
+  return timersNext();
+}
+
+/** Sends what waits for room in the transmit ring. */
+export function flush(now: f64): void {
+  if (!initialised) return;
+  setNow(now);
+  completions();
+  tcpFlush();
+  flushEvents();
+}

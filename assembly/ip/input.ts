@@ -1,0 +1,163 @@
+// Frame input: Ethernet, then IPv4 with the checks of RFC 1122 §3.2.1, then the protocol. Whoever keeps the
+// payload takes a reference of its own; the caller's is given up when frameInput() has returned.
+
+import {
+  CNT_EthInOtherHost,
+  CNT_EthInTruncated,
+  CNT_EthInUnknownProto,
+  CNT_IpInAddrErrors,
+  CNT_IpInCsumErrors,
+  CNT_IpInDelivers,
+  CNT_IpInFragments,
+  CNT_IpInHdrErrors,
+  CNT_IpInReceives,
+  CNT_IpInTruncatedPkts,
+  CNT_IpInUnknownProtos,
+  CNT_TcpExtCsumPartial,
+  CNT_TcpInCsumErrors,
+  CNT_TcpInErrs,
+} from '../abi/counters';
+import { CFG_FLAGS, CFGF_RX_TRUST, RXF_IP_CSUM_OK, RXF_L4_CSUM_OK, RXF_L4_CSUM_PARTIAL } from '../abi/layout';
+import { count } from '../abi/runtime';
+import { tcpInput } from '../tcp/input';
+import { fold, pseudo4, sum16 } from '../wire/checksum';
+import { ETH_HEADER, ETHERTYPE_ARP_RAW, ETHERTYPE_IPV4_RAW, ethDst, ethFits, ethTypeRaw, MAC_BROADCAST } from '../wire/ethernet';
+import {
+  IPOPT_EOL,
+  IPOPT_LSRR,
+  IPOPT_NOP,
+  IPOPT_SSRR,
+  IPV4_HEADER,
+  IPV4_OPTIONS,
+  ipv4DstRaw,
+  ipv4HeaderBytes,
+  ipv4IsFragment,
+  ipv4IsMartian,
+  ipv4Proto,
+  ipv4SrcRaw,
+  ipv4Total,
+  ipv4Version,
+  mappedStore,
+  PROTO_ICMP,
+  PROTO_TCP,
+} from '../wire/ipv4';
+import { TCP_CHECKSUM, tcpFits } from '../wire/tcp';
+import { arpInput } from './arp';
+import { icmpInput } from './icmp';
+import { isBroadcastRaw, isOursRaw, ourMac } from './interface';
+
+/** Addresses of the packet being processed, as 16 bytes each: local, remote. */
+const ADDRS: u32 = <u32>memory.data(32, 16);
+
+export function inputInit(): void {
+  mappedStore(ADDRS, 0);
+  mappedStore(ADDRS + 16, 0);
+}
+
+/** Processes the frame of `len` bytes at `p`. `flags`: RXF_…. */
+export function frameInput(p: u32, len: u32, flags: u32): void {
+  if (!ethFits(len)) {
+    count(CNT_EthInTruncated);
+    return;
+  }
+  const dst = ethDst(p);
+  if (dst != ourMac && dst != MAC_BROADCAST) {
+    count(CNT_EthInOtherHost);
+    return;
+  }
+  const type = ethTypeRaw(p);
+  if (type == ETHERTYPE_IPV4_RAW) ipv4Input(p + ETH_HEADER, len - ETH_HEADER, flags, dst != ourMac);
+  else if (type == ETHERTYPE_ARP_RAW) arpInput(p + ETH_HEADER, len - ETH_HEADER);
+  else count(CNT_EthInUnknownProto);
+}
+
+/** `room`: bytes from the header to the end of the frame, which Ethernet may have padded. */
+function ipv4Input(ip: u32, room: u32, flags: u32, linkBroadcast: bool): void {
+  count(CNT_IpInReceives);
+  if (room < IPV4_HEADER) {
+    count(CNT_IpInTruncatedPkts);
+    return;
+  }
+  const header = ipv4HeaderBytes(ip);
+  const total = ipv4Total(ip);
+  if (ipv4Version(ip) != 4 || header < IPV4_HEADER || total < header) {
+    count(CNT_IpInHdrErrors);
+    return;
+  }
+  if (total > room) {
+    count(CNT_IpInTruncatedPkts);
+    return;
+  }
+  if ((flags & RXF_IP_CSUM_OK) == 0 && (load<u32>(CFG_FLAGS) & CFGF_RX_TRUST) == 0) {
+    if (fold(sum16(ip, header, 0)) != 0xffff) {
+      count(CNT_IpInCsumErrors);
+      count(CNT_IpInHdrErrors);
+      return;
+    }
+  }
+  if (header > IPV4_HEADER && !optionsFine(ip + IPV4_OPTIONS, ip + header)) {
+    count(CNT_IpInHdrErrors);
+    return;
+  }
+  const src = ipv4SrcRaw(ip);
+  const dst = ipv4DstRaw(ip);
+  // A packet to a link or subnet broadcast is for protocols that we do not speak, and one from ourselves is forged.
+  if (linkBroadcast || !isOursRaw(dst) || ipv4IsMartian(src) || isOursRaw(src) || isBroadcastRaw(src)) {
+    count(CNT_IpInAddrErrors);
+    return;
+  }
+  if (ipv4IsFragment(ip)) {
+    count(CNT_IpInFragments);
+    return;
+  }
+  store<u32>(ADDRS, dst, 12);
+  store<u32>(ADDRS, src, 28);
+  const proto = ipv4Proto(ip);
+  const l4 = ip + header;
+  const l4Len = total - header;
+  if (proto == PROTO_TCP) {
+    count(CNT_IpInDelivers);
+    if (!tcpFits(l4, l4Len)) {
+      count(CNT_TcpInErrs);
+      return;
+    }
+    if ((flags & RXF_L4_CSUM_OK) == 0 && (load<u32>(CFG_FLAGS) & CFGF_RX_TRUST) == 0 && !tcpSumFine(l4, l4Len, src, dst, flags)) {
+      count(CNT_TcpInCsumErrors);
+      count(CNT_TcpInErrs);
+      return;
+    }
+    tcpInput(ip, l4, l4Len, flags, ADDRS);
+  } else if (proto == PROTO_ICMP) {
+    count(CNT_IpInDelivers);
+    icmpInput(l4, l4Len, ADDRS);
+  } else count(CNT_IpInUnknownProtos);
+}
+
+/** RFC 1122 §3.2.1.8: options are well formed, and none is a source route, which a host must not follow on. */
+function optionsFine(p: u32, end: u32): bool {
+  while (p < end) {
+    const kind = <u32>load<u8>(p);
+    if (kind == IPOPT_EOL) return true;
+    if (kind == IPOPT_NOP) {
+      p++;
+      continue;
+    }
+    if (kind == IPOPT_LSRR || kind == IPOPT_SSRR || p + 1 == end) return false;
+    const bytes = <u32>load<u8>(p, 1);
+    if (bytes < 2 || bytes > end - p) return false;
+    p += bytes;
+  }
+  return true;
+}
+
+/**
+ * The checksum is right, or is the bare pseudo-header sum that a sender leaves when the checksum was to be filled
+ * in by a device the packet never met (veth), and the link says that this may be.
+ */
+function tcpSumFine(l4: u32, l4Len: u32, src: u32, dst: u32, flags: u32): bool {
+  const pseudo = pseudo4(src, dst, PROTO_TCP, l4Len);
+  if (fold(sum16(l4, l4Len, pseudo)) == 0xffff) return true;
+  if ((flags & RXF_L4_CSUM_PARTIAL) == 0 || load<u16>(l4, TCP_CHECKSUM) != <u16>fold(pseudo)) return false;
+  count(CNT_TcpExtCsumPartial);
+  return true;
+}
