@@ -15,7 +15,10 @@ import { type ProfileName, type ProfileParameters, profiles } from './profiles.j
 export interface StackOptions extends Partial<ProfileParameters> {
   /** A link URI (`memory:NAME`, `memif:PATH`, `xdp:IFACE`, …) or an open link. */
   link: string | Link;
-  /** Own address with prefix length, e.g. `10.0.0.1/24`. Links with a kernel interface take the kernel's. */
+  /**
+   * Own address with prefix length, e.g. `10.0.0.1/24`. Where the link shares a kernel's interface, the kernel's
+   * addresses, routes and neighbours are used unless this is given; a link that steers ports (`xdp:`) then has both.
+   */
   address?: string;
   /** Default gateway. */
   gateway?: string;
@@ -234,7 +237,7 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
   const loop = createLoop(core, link, drain, options.loop);
 
   await link.start();
-  if (kernelInterface) {
+  if (kernelInterface && followsKernel(link, options)) {
     sync = await openNetlinkSync(core, kernelInterface, {
       addon: loadNative(),
       changed: () => loop.kick(),
@@ -363,9 +366,8 @@ function coreConfig(link: Link, options: StackOptions): CoreConfig {
     throw codeError('ERR_OUT_OF_RANGE', `maxConnections must be 1 to ${MAX_CONNECTIONS}, not ${maxConnections}`);
   }
   const { info } = link;
-  const behindKernel = info.kernelInterface !== null;
   const trust = options.trustLink ?? false;
-  let flags = behindKernel ? L.CFGF_NEIGH_EVENTS : L.CFGF_ARP | L.CFGF_ICMP_ECHO;
+  let flags = followsKernel(link, options) ? L.CFGF_NEIGH_EVENTS : L.CFGF_ARP | L.CFGF_ICMP_ECHO;
   if (trust) flags |= L.CFGF_TX_NO_CSUM;
   else if (info.txChecksum) flags |= L.CFGF_TX_CSUM;
   if (trust || info.rxChecksumTrusted) flags |= L.CFGF_RX_TRUST;
@@ -395,6 +397,15 @@ function coreConfig(link: Link, options: StackOptions): CoreConfig {
     mtu: info.mtu,
     mac: info.mac,
   };
+}
+
+/**
+ * Whether ARP, ICMP and routes are the kernel's. Beside an address of the kernel's own, on a link that does not
+ * steer ports, lunet is a host of its own.
+ */
+function followsKernel(link: Link, options: StackOptions): boolean {
+  if (link.info.kernelInterface === null) return false;
+  return options.address === undefined || link.steer !== undefined;
 }
 
 function isAny(address: string): boolean {
