@@ -1,39 +1,366 @@
+// Socket calls of the application. Results ≥ 0 are fine, negative ones are -errno; arguments are checked in every
+// build. Calls may come from inside an inline callback, for any handle.
+
+import {
+  CFG_KEEPALIVE_TIME_US,
+  EADDRINUSE,
+  EADDRNOTAVAIL,
+  EAGAIN,
+  EBADF,
+  EFAULT,
+  EINVAL,
+  ENETUNREACH,
+  ENOBUFS,
+  ENOPROTOOPT,
+  ENOTCONN,
+  EPIPE,
+  IOV_ADDR,
+  IOV_LEN,
+  IOV_SIZE,
+  OPT_KEEPALIVE,
+  OPT_KEEPALIVE_TIME_US,
+  OPT_NODELAY,
+  OPT_QUICKACK,
+  OPT_RCV_BUF_BYTES,
+  OPT_SND_BUF_BYTES,
+  OPT_USER_TIMEOUT_US,
+  SOCK_INLINE,
+  TCP_CLOSE,
+  TCP_CLOSE_WAIT,
+  TCP_ESTABLISHED,
+  TCP_FIN_WAIT1,
+  TCP_FIN_WAIT2,
+  TCP_LISTEN,
+  TCP_SYN_RECV,
+  TCP_SYN_SENT,
+} from '../abi/layout';
+import { INFO_SIZE } from '../abi/info';
+import { dstGet, dstSource } from '../ip/route';
+import { zbufCheck } from '../zbuf/zbuf';
+import { closeConnection, closeSend, connectionReset } from './close';
+import { enlist } from './events';
+import { flowFind } from './flow';
+import { fromHandle, listenerSlotAlloc, slotAlloc, slotAt, slotRelease } from './handle';
+import { connectionInit, synStart } from './handshake';
+import { infoWrite } from './info';
+import { keepaliveStart } from './keepalive';
+import { acceptTake, isAnyAddress, listenerAdd, listenerClose, listenerTaken } from './listen';
+import { ackSend, tcpOutput } from './output';
+import { portChoose } from './port';
+import { rcvqTake, takenAddr, takenLen } from './recvq';
+import { sendqAppend, sendqHasRoom, sendqUndo } from './sendq';
+import {
+  FL_DATA_SIGNALLED,
+  FL_FIN_QUEUED,
+  FL_FIN_RCVD,
+  FL_INLINE,
+  FL_IN_EVENTS,
+  FL_KEEPALIVE,
+  FL_NODELAY,
+  FL_QUICKACK,
+  FL_WRITE_WANTED,
+  Tcb,
+  addressesOf,
+  coldOf,
+  tcbAt,
+} from './tcb';
+
+/** Bounds of the buffer options, bytes. Windows beyond 1 GiB cannot be told apart from old segments (RFC 7323 §2.3). */
+const BUFFER_LEAST: f64 = 2048;
+const BUFFER_MOST: f64 = 1073725440;
+/** Largest iov of one call. */
+const IOV_MOST: u32 = 1024;
+
+/** Whether [at, at + bytes) lies in the memory. */
+@inline
+function inMemory(at: u32, bytes: u32): bool {
+  return at != 0 && <u64>at + bytes <= <u64>memory.size() << 16;
+}
+
+/** The connection behind a handle, 0 when it is stale or a listener. */
+@inline
+function connection(handle: i32): u32 {
+  const at = fromHandle(handle);
+  return at != 0 && tcbAt(at).state != TCP_LISTEN ? at : 0;
+}
+
+/** Starts to listen on the 16-byte address at `addr` (:: or 0.0.0.0 mapped for any) and `port`. Returns a handle. */
 export function listen(addr: u32, port: u32, backlog: u32, flags: u32): i32 {
-  return -1;
+  if (!inMemory(addr, 16)) return -EFAULT;
+  if (port == 0 || port > 65535) return -EINVAL;
+  const high = load<u64>(addr);
+  const low = load<u64>(addr, 8);
+  if (listenerTaken(high, low, port)) return -EADDRINUSE;
+  const at = listenerSlotAlloc();
+  if (!at) return -ENOBUFS;
+  const l = tcbAt(at);
+  l.local0 = high;
+  l.local1 = low;
+  l.ports = port;
+  if (flags & SOCK_INLINE) l.flags |= FL_INLINE;
+  coldOf(l).backlog = max(backlog, 1);
+  listenerAdd(l);
+  return l.handle;
 }
+
+/** A handle of the next established connection, or -EAGAIN. */
 export function accept(listener: i32): i32 {
-  return -1;
+  const at = fromHandle(listener);
+  if (!at) return -EBADF;
+  if (tcbAt(at).state != TCP_LISTEN) return -EINVAL;
+  const taken = acceptTake(tcbAt(at));
+  if (!taken) return -EAGAIN;
+  const t = tcbAt(taken);
+  if (t.evPending != 0 && !(t.flags & FL_IN_EVENTS)) enlist(t);
+  return t.handle;
 }
+
+/** Opens a connection. `localAddr` 0: the route's source address; `localPort` 0: an ephemeral port. Returns a handle. */
 export function connect(addr: u32, port: u32, localAddr: u32, localPort: u32, flags: u32): i32 {
-  return -1;
+  if (!inMemory(addr, 16) || (localAddr != 0 && !inMemory(localAddr, 16))) return -EFAULT;
+  if (port == 0 || port > 65535 || localPort > 65535) return -EINVAL;
+  if (isAnyAddress(load<u64>(addr), load<u64>(addr, 8))) return -EINVAL;
+  const dst = dstGet(addr);
+  if (!dst) return -ENETUNREACH;
+  let source = localAddr;
+  if (source == 0 || isAnyAddress(load<u64>(source), load<u64>(source, 8))) source = dstSource(dst);
+  if (!source) return -EADDRNOTAVAIL;
+  // The callee may reuse the memory of its arguments.
+  const local0 = load<u64>(source);
+  const local1 = load<u64>(source, 8);
+  const at = slotAlloc();
+  if (!at) return -ENOBUFS;
+  const t = tcbAt(at);
+  t.local0 = local0;
+  t.local1 = local1;
+  t.remote0 = load<u64>(addr);
+  t.remote1 = load<u64>(addr, 8);
+  t.ports = localPort | (port << 16);
+  if (localPort == 0 ? !portChoose(t) : flowFind(addressesOf(t), t.ports) != 0) {
+    slotRelease(t);
+    return localPort == 0 ? -EADDRNOTAVAIL : -EADDRINUSE;
+  }
+  if (flags & SOCK_INLINE) t.flags |= FL_INLINE;
+  connectionInit(t);
+  synStart(t);
+  return t.handle;
 }
+
+/** Why nothing can be sent, or 0. */
+function sendError(t: Tcb): i32 {
+  const state: u32 = t.state;
+  if (state == TCP_CLOSE) return coldOf(t).error ? -(<i32>coldOf(t).error) : -EPIPE;
+  if (t.flags & FL_FIN_QUEUED) return -EPIPE;
+  if (state == TCP_ESTABLISHED || state == TCP_CLOSE_WAIT || state == TCP_SYN_SENT || state == TCP_SYN_RECV) return 0;
+  return -EPIPE;
+}
+
+/** Queues [addr, addr + len) of an object by reference. All or nothing: `len`, or -EAGAIN and EV_WRITE later. */
 export function send(handle: i32, addr: u32, len: u32): i32 {
-  return -1;
+  const at = connection(handle);
+  if (!at) return -EBADF;
+  const t = tcbAt(at);
+  const error = sendError(t);
+  if (error) return error;
+  if (len == 0) return 0;
+  const checked = zbufCheck(addr, len);
+  if (checked) return checked;
+  if (!sendqHasRoom(t, len, 1) || !sendqAppend(t, addr, len)) {
+    t.flags |= FL_WRITE_WANTED;
+    return -EAGAIN;
+  }
+  tcpOutput(t);
+  return <i32>len;
 }
+
+/** The same for the `n` pieces of the iov at `iov`. */
 export function sendv(handle: i32, iov: u32, n: u32): i32 {
-  return -1;
+  const at = connection(handle);
+  if (!at) return -EBADF;
+  const t = tcbAt(at);
+  const error = sendError(t);
+  if (error) return error;
+  if (n > IOV_MOST) return -EINVAL;
+  if (!inMemory(iov, n * IOV_SIZE)) return -EFAULT;
+  let total: u64 = 0;
+  for (let i: u32 = 0; i < n; i++) {
+    const entry = iov + i * IOV_SIZE;
+    const len = load<u32>(entry + IOV_LEN);
+    if (len == 0) continue;
+    const checked = zbufCheck(load<u32>(entry + IOV_ADDR), len);
+    if (checked) return checked;
+    total += len;
+  }
+  if (total == 0) return 0;
+  if (total > 0x7fffffff) return -EINVAL;
+  const tail = t.sqTail;
+  const end = t.sndEnd;
+  let room = sendqHasRoom(t, <u32>total, n);
+  for (let i: u32 = 0; room && i < n; i++) {
+    const entry = iov + i * IOV_SIZE;
+    const len = load<u32>(entry + IOV_LEN);
+    if (len != 0 && !sendqAppend(t, load<u32>(entry + IOV_ADDR), len)) {
+      sendqUndo(t, tail, end);
+      room = false;
+    }
+  }
+  if (!room) {
+    t.flags |= FL_WRITE_WANTED;
+    return -EAGAIN;
+  }
+  tcpOutput(t);
+  return <i32>total;
 }
+
+/**
+ * Writes up to `maxPieces` received pieces to `iov`; one reference each goes to the caller. 0 after the peer's FIN,
+ * -EAGAIN when there is nothing yet. Opens the receive window.
+ */
 export function recv(handle: i32, iov: u32, maxPieces: u32): i32 {
-  return -1;
+  const at = connection(handle);
+  if (!at) return -EBADF;
+  const t = tcbAt(at);
+  if (maxPieces == 0 || maxPieces > IOV_MOST) return -EINVAL;
+  if (!inMemory(iov, maxPieces * IOV_SIZE)) return -EFAULT;
+  let pieces: u32 = 0;
+  while (pieces < maxPieces && rcvqTake(t)) {
+    const entry = iov + pieces * IOV_SIZE;
+    store<u32>(entry + IOV_ADDR, takenAddr);
+    store<u32>(entry + IOV_LEN, takenLen);
+    pieces++;
+  }
+  if (!t.rcvQHead) t.flags &= ~FL_DATA_SIGNALLED;
+  if (pieces == 0) {
+    if (t.flags & FL_FIN_RCVD) return 0;
+    if (t.state == TCP_CLOSE) return coldOf(t).error ? -(<i32>coldOf(t).error) : 0;
+    return t.state == TCP_SYN_SENT ? -ENOTCONN : -EAGAIN;
+  }
+  windowUpdate(t);
+  return <i32>pieces;
 }
+
+/** Tells the peer when reading has opened the window by half the buffer or two segments (RFC 9293 §3.8.6.2.2). */
+function windowUpdate(t: Tcb): void {
+  const state: u32 = t.state;
+  if (state != TCP_ESTABLISHED && state != TCP_FIN_WAIT1 && state != TCP_FIN_WAIT2) return;
+  const free = t.rcvBuf > t.rcvQBytes ? t.rcvBuf - t.rcvQBytes : 0;
+  const gain = <i32>(t.rcvNxt + free - t.rcvAdv);
+  if (gain > 0 && <u32>gain >= min<u32>(t.rcvBuf >> 1, <u32>t.rcvMss << 1)) ackSend(t);
+}
+
+/** Sends a FIN behind what is queued; receiving goes on. */
 export function shutdown(handle: i32): i32 {
-  return -1;
+  const at = connection(handle);
+  if (!at) return -EBADF;
+  const t = tcbAt(at);
+  if (t.state == TCP_SYN_SENT || t.state == TCP_CLOSE) return -ENOTCONN;
+  closeSend(t);
+  return 0;
 }
+
+/** Gives up the handle. Queued data and the FIN are still sent; unread data makes it an RST. */
 export function close(handle: i32): i32 {
-  return -1;
+  const at = fromHandle(handle);
+  if (!at) return -EBADF;
+  const t = tcbAt(at);
+  if (t.state == TCP_LISTEN) listenerClose(t);
+  else closeConnection(t);
+  return 0;
 }
+
+/** Gives up the handle and the connection, with an RST. */
 export function abort(handle: i32): i32 {
-  return -1;
+  const at = fromHandle(handle);
+  if (!at) return -EBADF;
+  const t = tcbAt(at);
+  if (t.state == TCP_LISTEN) listenerClose(t);
+  else connectionReset(t);
+  return 0;
 }
+
+@inline
+function setFlag(t: Tcb, flag: u32, value: f64): i32 {
+  if (value != 0) t.flags |= flag;
+  else t.flags &= ~flag;
+  return 0;
+}
+
+/** Sets an OPT_…; a listener's options are those of its connections. */
 export function setOption(handle: i32, option: u32, value: f64): i32 {
-  return -1;
+  const at = fromHandle(handle);
+  if (!at) return -EBADF;
+  const t = tcbAt(at);
+  const c = coldOf(t);
+  if (!(value >= 0 && value <= 9007199254740992)) return -EINVAL;
+  switch (option) {
+    case OPT_NODELAY:
+      setFlag(t, FL_NODELAY, value);
+      if (t.state != TCP_LISTEN) tcpOutput(t);
+      return 0;
+    case OPT_KEEPALIVE:
+      setFlag(t, FL_KEEPALIVE, value);
+      keepaliveStart(t);
+      return 0;
+    case OPT_KEEPALIVE_TIME_US:
+      c.keepTimeMs = <u32>min<f64>(max<f64>(value / 1000, 1), 0x7fffffff);
+      keepaliveStart(t);
+      return 0;
+    case OPT_SND_BUF_BYTES:
+      t.sndBuf = <u32>min(max(value, BUFFER_LEAST), BUFFER_MOST);
+      return 0;
+    case OPT_RCV_BUF_BYTES:
+      t.rcvBuf = <u32>min(max(value, BUFFER_LEAST), BUFFER_MOST);
+      if (t.state != TCP_LISTEN) windowUpdate(t);
+      return 0;
+    case OPT_USER_TIMEOUT_US:
+      c.userTimeoutMs = value == 0 ? 0 : <u32>min<f64>(max<f64>(value / 1000, 1), 0x7fffffff);
+      return 0;
+    case OPT_QUICKACK:
+      return setFlag(t, FL_QUICKACK, value);
+  }
+  return -ENOPROTOOPT;
 }
+
+/** An OPT_…'s value, or -errno. */
 export function getOption(handle: i32, option: u32): f64 {
-  return -1;
+  const at = fromHandle(handle);
+  if (!at) return -EBADF;
+  const t = tcbAt(at);
+  const c = coldOf(t);
+  switch (option) {
+    case OPT_NODELAY:
+      return t.flags & FL_NODELAY ? 1 : 0;
+    case OPT_KEEPALIVE:
+      return t.flags & FL_KEEPALIVE ? 1 : 0;
+    case OPT_KEEPALIVE_TIME_US:
+      return c.keepTimeMs ? <f64>c.keepTimeMs * 1000 : <f64>load<u32>(CFG_KEEPALIVE_TIME_US);
+    case OPT_SND_BUF_BYTES:
+      return t.sndBuf;
+    case OPT_RCV_BUF_BYTES:
+      return t.rcvBuf;
+    case OPT_USER_TIMEOUT_US:
+      return <f64>c.userTimeoutMs * 1000;
+    case OPT_QUICKACK:
+      return t.flags & FL_QUICKACK ? 1 : 0;
+  }
+  return -ENOPROTOOPT;
 }
-export function info(handle: i32, at: u32): i32 {
-  return -1;
+
+/** Writes INFO_SIZE bytes about a connection or listener to `ptr`. */
+export function info(handle: i32, ptr: u32): i32 {
+  const at = fromHandle(handle);
+  if (!at) return -EBADF;
+  if (!inMemory(ptr, INFO_SIZE)) return -EFAULT;
+  infoWrite(tcbAt(at), ptr);
+  return 0;
 }
-export function connectionAt(index: u32, at: u32): i32 {
-  return -1;
+
+/** The same by slot, whoever holds it: -EBADF for an empty slot, -EINVAL past the last one. */
+export function connectionAt(index: u32, ptr: u32): i32 {
+  const at = slotAt(index);
+  if (!at) return -EINVAL;
+  if (tcbAt(at).state == 0) return -EBADF;
+  if (!inMemory(ptr, INFO_SIZE)) return -EFAULT;
+  infoWrite(tcbAt(at), ptr);
+  return 0;
 }

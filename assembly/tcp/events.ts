@@ -1,1 +1,106 @@
-export function flushEvents(): void {}
+// Events to the application. Each connection keeps a bit per kind of event and is on one list while any bit is set,
+// so an event can wait for room in the event ring without being lost. Inline sockets get theirs through the
+// imported callback, when the segment that caused them has been dealt with.
+
+import { eventPush } from '../abi/rings';
+import { EV_ACCEPT, EV_CLOSED, EV_CONNECT, EV_DATA, EV_EOF, EV_ERROR, EV_WRITE } from '../abi/layout';
+import { hostEvent } from '../host';
+import { slotReap, stillHeld } from './handle';
+import { rcvqTake, takenAddr, takenLen } from './recvq';
+import { FL_ACCEPT_QUEUE, FL_DATA_SIGNALLED, FL_INLINE, FL_IN_EVENTS, FL_ORPHAN, Tcb, addressOf, coldOf, tcbAt } from './tcb';
+
+let head: u32 = 0;
+let tail: u32 = 0;
+
+/** Notes an event of this kind for the application. An application that has closed the handle gets none. */
+export function eventRaise(t: Tcb, kind: u32): void {
+  if (t.flags & FL_ORPHAN) return;
+  t.evPending |= <u8>(<u32>1 << kind);
+  // Nobody knows the handle of a connection that is not accepted yet; accept() brings it here again.
+  if (t.flags & (FL_IN_EVENTS | FL_ACCEPT_QUEUE)) return;
+  enlist(t);
+}
+
+/** Puts a connection with pending events on the list. */
+export function enlist(t: Tcb): void {
+  t.flags |= FL_IN_EVENTS;
+  t.evNext = 0;
+  const at = addressOf(t);
+  if (tail) tcbAt(tail).evNext = at;
+  else head = at;
+  tail = at;
+}
+
+/** Batch: data is ready; one event until recv() has drained the queue. */
+@inline
+export function eventData(t: Tcb): void {
+  if (t.flags & FL_DATA_SIGNALLED) return;
+  t.flags |= FL_DATA_SIGNALLED;
+  eventRaise(t, EV_DATA);
+}
+
+@inline
+function argument(t: Tcb, kind: u32): u32 {
+  if (kind == EV_DATA) return t.rcvQBytes;
+  if (kind == EV_ERROR) return coldOf(t).error;
+  return 0;
+}
+
+/** Order of delivery: a connection exists before it has data, data comes before the end. */
+@inline
+function nextKind(pending: u32): u32 {
+  if (pending & (1 << EV_ACCEPT)) return EV_ACCEPT;
+  if (pending & (1 << EV_CONNECT)) return EV_CONNECT;
+  if (pending & (1 << EV_DATA)) return EV_DATA;
+  if (pending & (1 << EV_WRITE)) return EV_WRITE;
+  if (pending & (1 << EV_EOF)) return EV_EOF;
+  if (pending & (1 << EV_ERROR)) return EV_ERROR;
+  return EV_CLOSED;
+}
+
+/** Calls back for everything that an inline connection has pending. The callback may do anything, so `t` is looked at anew after each. */
+export function deliverInline(t: Tcb): void {
+  const handle = t.handle;
+  while (true) {
+    const pending: u32 = t.evPending;
+    if (pending & ((1 << EV_ACCEPT) | (1 << EV_CONNECT))) {
+      const kind = nextKind(pending);
+      t.evPending = <u8>(pending & ~(<u32>1 << kind));
+      if (kind == EV_ACCEPT) {
+        const listener = coldOf(t).listener;
+        coldOf(t).listener = 0;
+        hostEvent(tcbAt(listener).handle, EV_ACCEPT, handle, 0);
+      } else hostEvent(handle, kind, 0, 0);
+    } else if (rcvqTake(t)) hostEvent(handle, EV_DATA, takenAddr, takenLen);
+    else if (pending == 0) return;
+    else {
+      const kind = nextKind(pending);
+      t.evPending = <u8>(pending & ~(<u32>1 << kind));
+      hostEvent(handle, kind, argument(t, kind), 0);
+    }
+    if (!stillHeld(t, handle)) return;
+  }
+}
+
+/** Moves pending events into the ring as far as it has room. */
+export function flushEvents(): void {
+  const last = tail;
+  while (head) {
+    const at = head;
+    const t = tcbAt(at);
+    if (t.flags & FL_INLINE) {
+      if (t.state != 0) deliverInline(t);
+    } else {
+      while (t.evPending != 0) {
+        const kind = nextKind(t.evPending);
+        if (!eventPush(t.handle, kind, argument(t, kind), 0)) return;
+        t.evPending &= <u8>~(<u32>1 << kind);
+      }
+    }
+    head = t.evNext;
+    if (!head) tail = 0;
+    t.flags &= ~FL_IN_EVENTS;
+    slotReap(t);
+    if (at == last) return;
+  }
+}

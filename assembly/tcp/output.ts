@@ -1,1 +1,217 @@
-export function tcpFlush(): void {}
+// What to send now: retransmissions first, then new data within the windows of the peer and of congestion control
+// (RFC 9293 §3.8.6.2.1, RFC 5681 §3.1), then the FIN, then an ACK that nothing carried. And the list of connections
+// that could not send for want of transmit ring, or that owe an ACK at the end of the burst.
+
+import { TCP_CLOSE, TCP_SYN_RECV, TCP_SYN_SENT } from '../abi/layout';
+import { timerArmed } from '../timer/wheel';
+import { TCPF_ACK, TCPF_FIN, TCPF_PSH } from '../wire/tcp';
+import { resetOwed } from './close';
+import { ccRestart } from './congestion/index';
+import { slotReap } from './handle';
+import { synSend } from './handshake';
+import { nowMs } from './isn';
+import { sackBytes } from './options';
+import { persistArm } from './persist';
+import { TXM_FIN, txSegAlloc, txSegFree } from './records';
+import { retransmitLost } from './retransmit';
+import { rtoArm } from './rto';
+import { PIECES_MAX, segmentSend } from './segment';
+import { seqGt } from './seq';
+import { sendNodeAt } from './sendq';
+import { FL_ACK_NOW, FL_CWND_LIMITED, FL_FIN_QUEUED, FL_FIN_SENT, FL_NODELAY, FL_PERSIST, FL_RST_OWED, FL_SYN_OWED, FL_WANT_OUT, Tcb, addressOf, coldOf, pipe, retransmitTimer, tcbAt } from './tcb';
+import { nodeHolding, txSegAppend } from './txseg';
+
+// ---- connections that want output, first in first out ----
+
+let wantHead: u32 = 0;
+let wantTail: u32 = 0;
+
+/** Has tcpFlush() call tcpOutput() for this connection. */
+export function wantOutput(t: Tcb): void {
+  if (t.flags & FL_WANT_OUT) return;
+  t.flags |= FL_WANT_OUT;
+  t.outNext = 0;
+  const at = addressOf(t);
+  if (wantTail) tcbAt(wantTail).outNext = at;
+  else wantHead = at;
+  wantTail = at;
+}
+
+/** Serves every connection on the list once. One that meets a full ring waits at the end of it. */
+export function tcpFlush(): void {
+  const last = wantTail;
+  while (wantHead) {
+    const at = wantHead;
+    const t = tcbAt(at);
+    wantHead = t.outNext;
+    if (!wantHead) wantTail = 0;
+    t.flags &= ~FL_WANT_OUT;
+    slotReap(t);
+    if (t.state != 0) {
+      tcpOutput(t);
+      // The ring is full: the others would only meet the same.
+      if (t.state != 0 && t.flags & FL_WANT_OUT) return;
+    }
+    if (at == last) return;
+  }
+}
+
+// ---- one connection ----
+
+/** Sends whatever the connection may send now. What does not fit into the transmit ring is sent by tcpFlush(). */
+export function tcpOutput(t: Tcb): void {
+  const state: u32 = t.state;
+  if (state == TCP_CLOSE || state == TCP_SYN_SENT || state == TCP_SYN_RECV) {
+    if (t.flags & FL_RST_OWED) resetOwed(t);
+    else if (t.flags & FL_SYN_OWED) synSend(t);
+    else if (t.flags & FL_ACK_NOW && state != TCP_SYN_SENT) ackSend(t);
+    return;
+  }
+  if (t.lostBytes != t.retransBytes && !retransmitLost(t)) return;
+  if (t.sndNxt != t.sndEnd || (t.flags & (FL_FIN_QUEUED | FL_FIN_SENT)) == FL_FIN_QUEUED) {
+    if (!sendNew(t)) {
+      wantOutput(t);
+      return;
+    }
+  }
+  if (t.flags & FL_ACK_NOW) ackSend(t);
+}
+
+/** Sends a bare ACK, or has it sent when there is room. */
+export function ackSend(t: Tcb): void {
+  if (!segmentSend(t, t.sndNxt, 0, 0, TCPF_ACK)) {
+    t.flags |= FL_ACK_NOW;
+    wantOutput(t);
+  }
+}
+
+// Result of gather(): whether the segment has as many pieces as a frame can carry.
+let crowded: bool = false;
+
+/** Bytes, at most `most`, that a segment starting at sndNxt can take from the queue. */
+@inline
+function gather(t: Tcb, most: u32): u32 {
+  crowded = false;
+  let at = t.sqNext;
+  let node = sendNodeAt(at);
+  let len = node.len - (t.sndNxt - node.seq);
+  if (len >= most) return most;
+  let pieces: u32 = 0;
+  while (true) {
+    pieces++;
+    at = node.next;
+    if (!at) return len;
+    if (pieces == PIECES_MAX) {
+      crowded = true;
+      return len;
+    }
+    node = sendNodeAt(at);
+    len += node.len;
+    if (len >= most) return most;
+  }
+}
+
+/** Sends new data and the FIN as far as allowed. False when the transmit ring or the records ran out. */
+function sendNew(t: Tcb): bool {
+  if (t.flags & FL_FIN_SENT) return true;
+  const idle = t.sndNxt == t.sndUna;
+  if (idle && <u64>(nowMs() - t.lastSendMs) * 1000 > <u64>t.rto) ccRestart(t);
+  let limited = false;
+  let sent = false;
+  while (true) {
+    const unsent = t.sndEnd - t.sndNxt;
+    let len: u32 = 0;
+    let mark: u32 = 0;
+    let flags = TCPF_ACK;
+    const room = <i32>(t.sndUna + t.sndWnd - t.sndNxt);
+    if (unsent != 0) {
+      if (room <= 0) {
+        if (t.sndNxt == t.sndUna) persistArm(t);
+        break;
+      }
+      const mss = <u32>t.sndMss - sackBytes(t);
+      len = gather(t, min(min(unsent, mss), <u32>room));
+      if (len < mss && !crowded) {
+        if (len < unsent) {
+          // The peer's window cuts the segment short: silly-window avoidance, overridden by the persist timer.
+          if (len < coldOf(t).maxWnd >> 1) {
+            if (t.sndNxt == t.sndUna) persistArm(t);
+            break;
+          }
+        } else if (!(t.flags & (FL_NODELAY | FL_FIN_QUEUED)) && seqGt(coldOf(t).sndSml, t.sndUna)) {
+          // Nagle (RFC 9293 §3.7.4) as Minshall refined it: wait only while a small segment is unacknowledged.
+          break;
+        }
+      }
+      const inPipe = pipe(t);
+      if (inPipe != 0 && inPipe + len > t.cwnd) {
+        limited = true;
+        break;
+      }
+      if (len == unsent) {
+        flags |= TCPF_PSH;
+        if (t.flags & FL_FIN_QUEUED && <u32>room > len) {
+          flags |= TCPF_FIN;
+          mark = TXM_FIN;
+        }
+      }
+    } else {
+      if ((t.flags & (FL_FIN_QUEUED | FL_FIN_SENT)) != FL_FIN_QUEUED) break;
+      flags |= TCPF_FIN;
+      mark = TXM_FIN;
+    }
+    if (!sendOne(t, len, flags, mark)) return false;
+    sent = true;
+    if (mark) break;
+  }
+  if (limited) t.flags |= FL_CWND_LIMITED;
+  else t.flags &= ~FL_CWND_LIMITED;
+  if (sent) {
+    t.lastSendMs = nowMs();
+    // RFC 6298 §5.1; the timer runs already when something was outstanding.
+    if (idle || !timerArmed(retransmitTimer(t))) rtoArm(t);
+  }
+  return true;
+}
+
+/** Sends `len` bytes of new data from sndNxt on, and the FIN if marked so. */
+function sendOne(t: Tcb, len: u32, flags: u32, mark: u32): bool {
+  const record = txSegAlloc();
+  if (!record) return false;
+  const seq = t.sndNxt;
+  const node = len ? t.sqNext : 0;
+  if (!segmentSend(t, seq, node, len, flags)) {
+    txSegFree(record);
+    return false;
+  }
+  txSegAppend(t, record, seq, len, node, mark);
+  if (t.flags & FL_PERSIST) {
+    t.flags &= ~FL_PERSIST;
+    t.backoff = 0;
+  }
+  t.sndNxt = seq + len;
+  if (len) {
+    t.sqNext = nodeHolding(node, t.sndNxt);
+    if (len < <u32>t.sndMss) coldOf(t).sndSml = t.sndNxt;
+  }
+  if (mark) {
+    t.flags |= FL_FIN_SENT;
+    t.sndNxt++;
+  }
+  return true;
+}
+
+/** Sends one segment however small, into whatever window there is (persist.ts). False when nothing could be sent. */
+export function sendForced(t: Tcb): bool {
+  const room = <i32>(t.sndUna + t.sndWnd - t.sndNxt);
+  const unsent = t.sndEnd - t.sndNxt;
+  if (t.flags & FL_FIN_SENT || unsent == 0 || room <= 0) return false;
+  const len = gather(t, min(min(unsent, <u32>t.sndMss - sackBytes(t)), <u32>room));
+  if (!sendOne(t, len, len == unsent ? TCPF_ACK | TCPF_PSH : TCPF_ACK, 0)) {
+    wantOutput(t);
+    return true;
+  }
+  t.lastSendMs = nowMs();
+  rtoArm(t);
+  return true;
+}

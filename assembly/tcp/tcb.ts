@@ -1,7 +1,348 @@
-export function tcpArenaNeeded(): u32 {
-  return 0;
+// The transmission control block: one 256-byte slot per connection, in a table aligned to 256 so that a timer node's
+// address leads back to its block, and beside it a table of cold blocks with the same stride, so that one is the
+// other plus a constant. A listener is a slot too, in state LISTEN, taken from the end of the table.
+//
+// Sequence spaces, after RFC 9293 §3.3.1:
+//
+//            sndUna          sndNxt              sndUna+sndWnd          sndEnd
+//   ── acked ──┤── in flight ──┤── may be sent now ───┤── queued ─────────┤ (the FIN, if queued, has number sndEnd)
+//
+//            rcvWup       rcvNxt                        rcvAdv
+//   ─ acked ───┤─ received ─┤─── out-of-order pieces ─────┤   rcvAdv: right edge ever offered, never moves left
+//
+// In-flight bytes are counted as RFC 6675 wants: pipe = (sndNxt − sndUna) − sacked − lost + retransmitted.
+
+import { arenaAlloc } from '../abi/arena';
+import { CFG_MAX_CONNECTIONS, CFG_MAX_LISTENERS, ENOMEM } from '../abi/layout';
+import { flowArenaNeeded, flowInit } from './flow';
+import { slotsInit } from './handle';
+import { isnInit } from './isn';
+import { listenArenaNeeded, listenInit } from './listen';
+import { portInit } from './port';
+import { recordsArenaNeeded, recordsInit } from './records';
+
+export const TCB_SIZE: u32 = 256;
+
+// What the header-prediction path reads of a connection is lines 0 and 1; line 2 it only writes (a timer's due time).
+//
+//   line 0    0 handle          4 state caState evPending sndWscale   8 flags        12 rcvNxt
+//            16 rcvAdv         20 rcvWup        24 sndUna            28 sndNxt       32 sndWnd   36 sndWl1
+//            40 cwnd           44 sndMss rcvWscale dupAcks           48 tsRecent     52 tsRecentMs
+//            56 tsOffset       60 txHead
+//   line 1   64 txTail         68 sqHead        72 sqTail            76 sqNext       80 sndEnd   84 dst
+//            88 rcvMss quickAcks backoff        92 ports             96 local       112 remote
+//   line 2  128 retransmit timer                144 delayed-ack timer               160 long timer
+//           176 rcvBuf        180 rcvQHead     184 rcvQTail         188 rcvQBytes
+//   line 3  192 oooHead       196 outNext      200 srtt             204 rttvar      208 rto     212 ssthresh
+//           216 recover       220 sackedBytes  224 lostBytes        228 retransBytes
+//           232 sndBuf        236 evNext       240 lastRecvMs       244 lastSendMs
+//           248 rcvQCount oooCount             252 sackedSegs retries probes
+@unmanaged
+export class Tcb {
+  handle: u32;
+  /** TCP_… of abi/layout, 0 = free slot. */
+  state: u8;
+  /** CA_…: congestion avoidance's view, as Linux's icsk_ca_state. */
+  caState: u8;
+  /** Bit 1 << EV_… of each event not delivered yet. */
+  evPending: u8;
+  sndWscale: u8;
+  /** FL_… */
+  flags: u32;
+  rcvNxt: u32;
+  rcvAdv: u32;
+  /** RCV.WUP, or Last.ACK.sent of RFC 7323 §4.3. */
+  rcvWup: u32;
+  sndUna: u32;
+  sndNxt: u32;
+  /** Bytes, scaled. */
+  sndWnd: u32;
+  sndWl1: u32;
+  cwnd: u32;
+  /** Payload bytes per segment, options already deducted. */
+  sndMss: u16;
+  rcvWscale: u8;
+  dupAcks: u8;
+  tsRecent: u32;
+  tsRecentMs: u32;
+  tsOffset: u32;
+  txHead: u32;
+
+  txTail: u32;
+  sqHead: u32;
+  sqTail: u32;
+  /** The SendNode that holds sndNxt, 0 when all queued data has been sent. */
+  sqNext: u32;
+  sndEnd: u32;
+  dst: u32;
+  /** Largest payload seen from the peer, at least 536: what "full-sized" means for delayed acks. */
+  rcvMss: u16;
+  /** Acks still to be sent without delay after the start or a loss. */
+  quickAcks: u8;
+  /** Doublings of the RTO, SYN or persist interval. */
+  backoff: u8;
+  /** Local port in the low half, remote port in the high half. Followed by the addresses: 36 bytes to hash. */
+  ports: u32;
+  local0: u64;
+  local1: u64;
+  remote0: u64;
+  remote1: u64;
+
+  retransmitTimer0: u64;
+  retransmitTimer1: u64;
+  delackTimer0: u64;
+  delackTimer1: u64;
+  longTimer0: u64;
+  longTimer1: u64;
+  rcvBuf: u32;
+  rcvQHead: u32;
+  rcvQTail: u32;
+  rcvQBytes: u32;
+
+  oooHead: u32;
+  outNext: u32;
+  /** Smoothed RTT, µs × 8; 0 = no sample yet. */
+  srtt: u32;
+  /** RTT variation, µs × 4. */
+  rttvar: u32;
+  rto: u32;
+  ssthresh: u32;
+  /** RFC 6582's recover / RFC 6675's RecoveryPoint. */
+  recover: u32;
+  sackedBytes: u32;
+  lostBytes: u32;
+  retransBytes: u32;
+  sndBuf: u32;
+  evNext: u32;
+  lastRecvMs: u32;
+  lastSendMs: u32;
+  rcvQCount: u16;
+  oooCount: u16;
+  sackedSegs: u16;
+  /** Expiries of the retransmission timer for the same data. */
+  retries: u8;
+  /** Unanswered keepalive or zero-window probes. */
+  probes: u8;
 }
 
+/** Per-connection state that the fast paths leave alone. Listeners use the last group. */
+@unmanaged
+export class Cold {
+  /** Bytes, for info(). */
+  bytesAcked: u64;
+  bytesReceived: u64;
+  /** Slot of the listener while the connection is half-open or in its accept queue. */
+  listener: u32;
+  /** Links of the one list it is on: half-open, accept queue or TIME-WAIT. */
+  listNext: u32;
+  listPrev: u32;
+  iss: u32;
+  irs: u32;
+  /** SND.WND's maximum so far: RFC 9293 §3.8.6.2.1 and RFC 5961 §5.2. */
+  maxWnd: u32;
+  /** SND.NXT's value for the last segment below a full one (Minshall's variant of Nagle). */
+  sndSml: u32;
+  /** Number of a FIN that arrived out of order (FL_FIN_OOO). */
+  finSeq: u32;
+  oooTail: u32;
+  totalRetrans: u32;
+  pmtu: u32;
+  /** What the peer announced, and what we did. */
+  peerMss: u16;
+  ownMss: u16;
+  sqCount: u32;
+  keepTimeMs: u32;
+  keepIntvlMs: u32;
+  userTimeoutMs: u32;
+  /** When the connection last got an answer other than silence while probing. */
+  probeSentMs: u32;
+  lastOowMs: u32;
+  /** errno for EV_ERROR and for calls on a dead connection. */
+  error: u32;
+  /** Ranges to report, most recent first (RFC 2018 §4); an empty one has equal ends. */
+  sack0Start: u32;
+  sack0End: u32;
+  sack1Start: u32;
+  sack1End: u32;
+  sack2Start: u32;
+  sack2End: u32;
+  sack3Start: u32;
+  sack3End: u32;
+  /** Duplicate range to report once (RFC 2883); empty when the ends are equal. */
+  dsackStart: u32;
+  dsackEnd: u32;
+  /** Congestion control's own words: congestion/<algorithm>.ts says what is in them. */
+  cc0: u32;
+  cc1: u32;
+  cc2: u32;
+  cc3: u32;
+  cc4: u32;
+  cc5: u32;
+  cc6: u32;
+  cc7: u32;
+  // listeners
+  backlog: u32;
+  halfCount: u32;
+  halfHead: u32;
+  halfTail: u32;
+  acceptCount: u32;
+  acceptHead: u32;
+  acceptTail: u32;
+  /** Next listener on the same port. */
+  portNext: u32;
+}
+
+/** Deliver through the inline callback. */
+export const FL_INLINE: u32 = 1 << 0;
+/** The application has closed the handle. */
+export const FL_ORPHAN: u32 = 1 << 1;
+export const FL_TS: u32 = 1 << 2;
+export const FL_SACK: u32 = 1 << 3;
+export const FL_WSCALE: u32 = 1 << 4;
+/** An ACK is owed at the next output. */
+export const FL_ACK_NOW: u32 = 1 << 5;
+/** An ACK is owed when the delayed-ack timer expires. */
+export const FL_ACK_DELAYED: u32 = 1 << 6;
+export const FL_NODELAY: u32 = 1 << 7;
+/** The application has no more to send. */
+export const FL_FIN_QUEUED: u32 = 1 << 8;
+export const FL_FIN_SENT: u32 = 1 << 9;
+/** The peer's FIN has been reached in the byte stream. */
+export const FL_FIN_RCVD: u32 = 1 << 10;
+export const FL_FIN_OOO: u32 = 1 << 11;
+/** On the list of connections that want output. */
+export const FL_WANT_OUT: u32 = 1 << 12;
+/** On the list of connections with events. */
+export const FL_IN_EVENTS: u32 = 1 << 13;
+/** send() said EAGAIN: EV_WRITE is due when there is room. */
+export const FL_WRITE_WANTED: u32 = 1 << 14;
+/** EV_DATA is in the event ring and recv() has not drained the queue since. */
+export const FL_DATA_SIGNALLED: u32 = 1 << 15;
+export const FL_KEEPALIVE: u32 = 1 << 16;
+/** Made by a listener. */
+export const FL_PASSIVE: u32 = 1 << 17;
+/** On its listener's half-open list. */
+export const FL_HALF_OPEN: u32 = 1 << 18;
+/** On its listener's accept queue. */
+export const FL_ACCEPT_QUEUE: u32 = 1 << 19;
+export const FL_RST_OWED: u32 = 1 << 20;
+/** The retransmit timer is a zero-window probe timer. */
+export const FL_PERSIST: u32 = 1 << 21;
+/** The last output stopped at the congestion window (RFC 7661: only then may it grow). */
+export const FL_CWND_LIMITED: u32 = 1 << 22;
+/** Released, but still on a list; the slot is free once it comes off. */
+export const FL_ZOMBIE: u32 = 1 << 23;
+/** A SYN or SYN-ACK has to be (re)sent: the transmit ring was full. */
+export const FL_SYN_OWED: u32 = 1 << 24;
+/** On the TIME-WAIT list. */
+export const FL_TIME_WAIT_LIST: u32 = 1 << 25;
+/** Acknowledge every segment at once. */
+export const FL_QUICKACK: u32 = 1 << 26;
+/** The last advertised window was 0. */
+export const FL_ZERO_WND_SENT: u32 = 1 << 27;
+/** In the flow table. */
+export const FL_IN_FLOWS: u32 = 1 << 28;
+/** At least one handshake segment was retransmitted. */
+export const FL_SYN_RETRANS: u32 = 1 << 29;
+
+export const CA_OPEN: u8 = 0;
+export const CA_RECOVERY: u8 = 1;
+export const CA_LOSS: u8 = 2;
+
+export const NODE_RETRANSMIT: u32 = 128;
+export const NODE_DELACK: u32 = 144;
+export const NODE_LONG: u32 = 160;
+
+let coldDelta: u32 = 0;
+let tableAt: u32 = 0;
+let tableEnd: u32 = 0;
+
+@inline
+export function addressOf(t: Tcb): u32 {
+  return <u32>changetype<usize>(t);
+}
+
+@inline
+export function tcbAt(address: u32): Tcb {
+  return changetype<Tcb>(<usize>address);
+}
+
+@inline
+export function coldOf(t: Tcb): Cold {
+  return changetype<Cold>(changetype<usize>(t) + coldDelta);
+}
+
+@inline
+export function localPort(t: Tcb): u32 {
+  return t.ports & 0xffff;
+}
+
+@inline
+export function remotePort(t: Tcb): u32 {
+  return t.ports >>> 16;
+}
+
+/** Address of the 32-byte block: local address, remote address. */
+@inline
+export function addressesOf(t: Tcb): u32 {
+  return addressOf(t) + <u32>offsetof<Tcb>('local0');
+}
+
+@inline
+export function retransmitTimer(t: Tcb): u32 {
+  return addressOf(t) + NODE_RETRANSMIT;
+}
+
+@inline
+export function delackTimer(t: Tcb): u32 {
+  return addressOf(t) + NODE_DELACK;
+}
+
+@inline
+export function longTimer(t: Tcb): u32 {
+  return addressOf(t) + NODE_LONG;
+}
+
+/** Bytes estimated to be in the network (RFC 6675 §2, "pipe"). */
+@inline
+export function pipe(t: Tcb): u32 {
+  return t.sndNxt - t.sndUna - t.sackedBytes - t.lostBytes + t.retransBytes;
+}
+
+/** First byte of the table of TCBs. */
+export function tcbTableAt(): u32 {
+  return tableAt;
+}
+
+/** First byte after it. */
+export function tcbTableEnd(): u32 {
+  return tableEnd;
+}
+
+function slotCount(): u32 {
+  return load<u32>(CFG_MAX_CONNECTIONS) + load<u32>(CFG_MAX_LISTENERS);
+}
+
+/** Arena bytes that TCP takes with this configuration. */
+export function tcpArenaNeeded(): u32 {
+  return slotCount() * TCB_SIZE * 2 + 512 + recordsArenaNeeded() + flowArenaNeeded() + listenArenaNeeded();
+}
+
+/** 0 or -errno. */
 export function tcpInit(): i32 {
-  return 0;
+  assert(offsetof<Tcb>() == TCB_SIZE);
+  assert(offsetof<Cold>() <= TCB_SIZE);
+  assert(offsetof<Tcb>('retransmitTimer0') == NODE_RETRANSMIT);
+  assert(offsetof<Tcb>('longTimer0') == NODE_LONG);
+  const slots = slotCount();
+  const hot = arenaAlloc(slots * TCB_SIZE, TCB_SIZE);
+  const cold = arenaAlloc(slots * TCB_SIZE, TCB_SIZE);
+  if (!hot || !cold) return -ENOMEM;
+  tableAt = hot;
+  tableEnd = hot + slots * TCB_SIZE;
+  coldDelta = cold - hot;
+  slotsInit(hot, load<u32>(CFG_MAX_CONNECTIONS), load<u32>(CFG_MAX_LISTENERS));
+  isnInit();
+  portInit();
+  return recordsInit() && flowInit() && listenInit() ? 0 : -ENOMEM;
 }

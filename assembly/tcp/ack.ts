@@ -1,0 +1,94 @@
+// Acknowledgments in: RFC 9293 §3.10.7.4 fifth check, with RFC 5961 §5 on what to accept.
+
+import { CNT_TcpExtTCPChallengeACK, CNT_TcpExtTCPPureAcks } from '../abi/counters';
+import { CFG_RTO_MIN_US, TCP_CLOSE } from '../abi/layout';
+import { count, nowUs } from '../abi/runtime';
+import { timerCancel } from '../timer/wheel';
+import { segAck, segLen, segSeq, segWindow } from './arrival';
+import { finAcked } from './close';
+import { nowMs } from './isn';
+import { optHasTs, optSackCount, optTsEcr } from './options';
+import { ackSend } from './output';
+import { recoveryOnAck } from './recovery';
+import { rtoArm, rttSample } from './rto';
+import { sackApply } from './sack';
+import { sendqRelease } from './sendq';
+import { seqGt, seqLe, seqLt } from './seq';
+import { FL_FIN_SENT, FL_SACK, FL_TS, Tcb, coldOf, retransmitTimer } from './tcb';
+import { ackedRetransmitted, ackedSentUs, txSegAcked } from './txseg';
+
+/** Longest interval between two answers to invalid segments, ms (Linux: tcp_invalid_ratelimit). */
+const INVALID_INTERVAL_MS: u32 = 500;
+
+/** Whether a segment that only provokes an ACK may get one: not more often than a prober with our timers would ask. */
+export function mayAnswer(t: Tcb): bool {
+  const c = coldOf(t);
+  const now = nowMs();
+  const interval = min(INVALID_INTERVAL_MS, load<u32>(CFG_RTO_MIN_US) / 2000);
+  // 0 stands for never; a true 0 costs one extra answer in 49 days.
+  if (c.lastOowMs != 0 && now - c.lastOowMs < interval) return false;
+  c.lastOowMs = now;
+  return true;
+}
+
+/** RFC 5961: asks the peer to prove that it meant it, at a limited rate (§7). */
+export function challengeAck(t: Tcb): void {
+  if (!mayAnswer(t)) return;
+  count(CNT_TcpExtTCPChallengeACK);
+  ackSend(t);
+}
+
+/** Applies a cumulative acknowledgment in (sndUna, sndNxt]. */
+export function ackAdvance(t: Tcb, ack: u32): void {
+  coldOf(t).bytesAcked += ack - t.sndUna;
+  t.sndUna = ack;
+  t.retries = 0;
+  txSegAcked(t, ack);
+  sendqRelease(t);
+  if (!ackedRetransmitted) {
+    if (ackedSentUs != 0) rttSample(t, nowUs - ackedSentUs);
+  } else if (t.flags & FL_TS && optHasTs) {
+    // Karn's algorithm forbids the record; the echoed timestamp says which transmission it was (RFC 7323 §4).
+    const elapsed = <i32>(nowMs() + t.tsOffset - optTsEcr);
+    if (elapsed >= 0) rttSample(t, max<u64>(<u64>elapsed, 1) * 1000);
+  }
+  if (t.txHead) rtoArm(t);
+  else timerCancel(retransmitTimer(t));
+}
+
+/** Processes SEG.ACK and the window. False: the segment has been answered or ended the connection. */
+export function ackProcess(t: Tcb): bool {
+  const ack = segAck;
+  const una = t.sndUna;
+  // RFC 5961 §5.2: an ACK of something not sent, or older than any window, is answered and dropped.
+  if (seqGt(ack, t.sndNxt) || seqLt(ack, una - coldOf(t).maxWnd)) {
+    challengeAck(t);
+    return false;
+  }
+  const flight = t.sndNxt - una;
+  const sacked = (t.flags & FL_SACK) != 0 && optSackCount != 0 && t.txHead != 0 ? sackApply(t, ack) : false;
+  if (seqLt(ack, una)) {
+    if (sacked) recoveryOnAck(t, 0, true, flight);
+    return true;
+  }
+  const window = segWindow << t.sndWscale;
+  const before = t.sndWnd;
+  // SND.WL2 ≤ SEG.ACK holds here always: window updates are taken from ACKs ≤ sndUna only.
+  if (seqLe(t.sndWl1, segSeq)) {
+    t.sndWnd = window;
+    t.sndWl1 = segSeq;
+    if (window > coldOf(t).maxWnd) coldOf(t).maxWnd = window;
+  }
+  const acked = ack - una;
+  let duplicate = sacked;
+  if (!(t.flags & FL_SACK)) duplicate = acked == 0 && segLen == 0 && t.txHead != 0 && window == before;
+  if (segLen == 0) count(CNT_TcpExtTCPPureAcks);
+  if (acked) ackAdvance(t, ack);
+  if (acked || duplicate) recoveryOnAck(t, acked, duplicate, flight);
+  if (acked && t.flags & FL_FIN_SENT && ack == t.sndNxt) {
+    const handle = t.handle;
+    finAcked(t);
+    return t.handle == handle && t.state != TCP_CLOSE;
+  }
+  return true;
+}

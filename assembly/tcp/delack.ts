@@ -1,0 +1,41 @@
+// When received data is acknowledged (RFC 9293 §3.8.6.3, RFC 5681 §4.2): every second full-sized segment, at the
+// latest after CFG_DELACK_US, at once while the connection is young (quickAcks) or while data is out of order. "At
+// once" means at the end of the burst, so that the application's answer can carry the ACK; four full-sized segments
+// are not waited for longer.
+
+import { CNT_TcpExtDelayedACKs } from '../abi/counters';
+import { CFG_DELACK_US } from '../abi/layout';
+import { count, nowUs } from '../abi/runtime';
+import { timerArm } from '../timer/wheel';
+import { ackSend, wantOutput } from './output';
+import { FL_ACK_DELAYED, FL_ACK_NOW, FL_QUICKACK, Tcb, delackTimer } from './tcb';
+
+/** Acks sent without delay at the start of a connection, while the sender is in slow start. */
+export const QUICK_ACKS: u32 = 8;
+/** Full-sized segments left unacknowledged within a burst. */
+const STRETCH: u32 = 4;
+
+/** There is received data that no segment has acknowledged yet. */
+@inline
+export function delackDecide(t: Tcb): void {
+  const owed = t.rcvNxt - t.rcvWup;
+  const mss: u32 = t.rcvMss;
+  if (owed < mss << 1 && t.quickAcks == 0 && (t.flags & FL_QUICKACK) == 0) {
+    if (t.flags & FL_ACK_DELAYED) return;
+    t.flags |= FL_ACK_DELAYED;
+    timerArm(delackTimer(t), nowUs + load<u32>(CFG_DELACK_US));
+    return;
+  }
+  if (t.quickAcks != 0) t.quickAcks--;
+  if (owed >= mss * STRETCH) ackSend(t);
+  else {
+    t.flags |= FL_ACK_NOW;
+    wantOutput(t);
+  }
+}
+
+export function delackExpired(t: Tcb): void {
+  if (!(t.flags & FL_ACK_DELAYED)) return;
+  count(CNT_TcpExtDelayedACKs);
+  ackSend(t);
+}

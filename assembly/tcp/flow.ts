@@ -1,0 +1,117 @@
+// 4-tuple → connection: open addressing with linear probing, load at most one half, deletion by backward shift, so
+// there are no tombstones and a lookup ends at the first empty entry. Hash collisions cannot be aimed at from outside:
+// the hash is keyed by the seed.
+//
+//   entry   0      4
+//           ├ hash ┼ tcb ┤      tcb 0 = empty
+
+import { arenaAlloc } from '../abi/arena';
+import { CFG_MAX_CONNECTIONS } from '../abi/layout';
+import { rand64 } from '../abi/random';
+import { FL_IN_FLOWS, Tcb, addressOf, addressesOf } from './tcb';
+
+const ENTRY_BYTES: u32 = 8;
+
+let table: u32 = 0;
+let mask: u32 = 0;
+let used: u32 = 0;
+let key0: u64 = 0;
+let key1: u64 = 0;
+
+function capacity(): u32 {
+  const want = max<u32>(load<u32>(CFG_MAX_CONNECTIONS) * 2, 16);
+  return 1 << (32 - clz(want - 1));
+}
+
+export function flowArenaNeeded(): u32 {
+  return capacity() * ENTRY_BYTES + 64;
+}
+
+export function flowInit(): bool {
+  const entries = capacity();
+  table = arenaAlloc(entries * ENTRY_BYTES, 64);
+  if (!table) return false;
+  mask = entries - 1;
+  used = 0;
+  key0 = rand64();
+  key1 = rand64() | 1;
+  return true;
+}
+
+@inline
+function mix(h: u64, word: u64): u64 {
+  h = (h ^ word) * 0x9fb21c651e98df25;
+  return h ^ (h >>> 35);
+}
+
+/** `addresses`: local 16 bytes, remote 16 bytes. `ports`: local | remote << 16. */
+@inline
+function flowHash(addresses: u32, ports: u32): u32 {
+  let h = mix(key0, load<u64>(addresses) ^ rotl<u64>(load<u64>(addresses, 16), 29));
+  h = mix(h, load<u64>(addresses, 8));
+  h = mix(h + key1, load<u64>(addresses, 24));
+  h = mix(h, <u64>ports * key1);
+  return <u32>(h ^ (h >>> 32));
+}
+
+@inline
+function same(tcb: u32, addresses: u32, ports: u32): bool {
+  const own = addressesOf(changetype<Tcb>(<usize>tcb));
+  return (
+    changetype<Tcb>(<usize>tcb).ports == ports &&
+    load<u64>(own, 8) == load<u64>(addresses, 8) &&
+    load<u64>(own, 24) == load<u64>(addresses, 24) &&
+    load<u64>(own) == load<u64>(addresses) &&
+    load<u64>(own, 16) == load<u64>(addresses, 16)
+  );
+}
+
+/** The connection with this 4-tuple, or 0. */
+export function flowFind(addresses: u32, ports: u32): u32 {
+  const hash = flowHash(addresses, ports);
+  let i = hash & mask;
+  while (true) {
+    const entry = table + i * ENTRY_BYTES;
+    const tcb = load<u32>(entry, 4);
+    if (tcb == 0) return 0;
+    if (load<u32>(entry) == hash && same(tcb, addresses, ports)) return tcb;
+    i = (i + 1) & mask;
+  }
+}
+
+/** The table holds twice the connections there can be, so there is always room. The 4-tuple must not be in it. */
+export function flowInsert(t: Tcb): void {
+  const hash = flowHash(addressesOf(t), t.ports);
+  let i = hash & mask;
+  while (load<u32>(table + i * ENTRY_BYTES, 4) != 0) i = (i + 1) & mask;
+  store<u32>(table + i * ENTRY_BYTES, hash);
+  store<u32>(table + i * ENTRY_BYTES, addressOf(t), 4);
+  t.flags |= FL_IN_FLOWS;
+  used++;
+}
+
+export function flowRemove(t: Tcb): void {
+  if (!(t.flags & FL_IN_FLOWS)) return;
+  t.flags &= ~FL_IN_FLOWS;
+  const at = addressOf(t);
+  let hole = flowHash(addressesOf(t), t.ports) & mask;
+  while (load<u32>(table + hole * ENTRY_BYTES, 4) != at) hole = (hole + 1) & mask;
+  let i = hole;
+  while (true) {
+    i = (i + 1) & mask;
+    const entry = table + i * ENTRY_BYTES;
+    if (load<u32>(entry, 4) == 0) break;
+    // An entry may move back into the hole unless its home lies cyclically in (hole, i].
+    const home = load<u32>(entry) & mask;
+    if (((i - home) & mask) < ((i - hole) & mask)) continue;
+    store<u64>(table + hole * ENTRY_BYTES, load<u64>(entry));
+    hole = i;
+  }
+  store<u64>(table + hole * ENTRY_BYTES, 0);
+  used--;
+}
+
+/** Connections in the table. */
+export function flowCount(): u32 {
+  return used;
+}

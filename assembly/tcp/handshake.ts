@@ -1,0 +1,342 @@
+// Opening a connection: passive (LISTEN → SYN-RECEIVED), active (SYN-SENT), simultaneous; negotiation of options;
+// retransmission of SYN and SYN-ACK; the step to ESTABLISHED.
+//
+//   Cold.cc0, cc1   while opening: when the SYN or SYN-ACK was first sent, µs (u64)
+
+import {
+  CNT_TcpActiveOpens,
+  CNT_TcpExtListenDrops,
+  CNT_TcpExtListenOverflows,
+  CNT_TcpExtTCPSynRetrans,
+  CNT_TcpPassiveOpens,
+  CNT_TcpRetransSegs,
+} from '../abi/counters';
+import {
+  CFGF_SACK,
+  CFGF_TIMESTAMPS,
+  CFGF_WINDOW_SCALE,
+  CFG_FLAGS,
+  CFG_INIT_CWND_SEGMENTS,
+  CFG_KEEPALIVE_INTVL_US,
+  CFG_KEEPALIVE_TIME_US,
+  CFG_RCV_BUF_BYTES,
+  CFG_RTO_INIT_US,
+  CFG_SND_BUF_BYTES,
+  CFG_SYNACK_RETRIES,
+  CFG_SYN_RETRIES,
+  ECONNREFUSED,
+  ETIMEDOUT,
+  EV_ACCEPT,
+  EV_CONNECT,
+  EV_WRITE,
+  TCP_ESTABLISHED,
+  TCP_SYN_RECV,
+  TCP_SYN_SENT,
+} from '../abi/layout';
+import { count, nowUs } from '../abi/runtime';
+import { dstGet, dstMtu } from '../ip/route';
+import { timerCancel } from '../timer/wheel';
+import { TCPF_ACK, TCPF_FIN, TCPF_RST, TCPF_SYN } from '../wire/tcp';
+import { segAck, segAddresses, segAt, segFlags, segLen, segSeq, segWindow } from './arrival';
+import { connectionAborted, finQueued, setState } from './close';
+import { ccInit } from './congestion/index';
+import { QUICK_ACKS } from './delack';
+import { eventRaise } from './events';
+import { flowInsert } from './flow';
+import { slotAlloc } from './handle';
+import { isnFor, nowMs } from './isn';
+import { keepaliveStart } from './keepalive';
+import { acceptAdd, acceptFull, halfOpenAdd, halfOpenEvict, leaveListener } from './listen';
+import { TS_BYTES, WSCALE_MAX, optHasTs, optMss, optSackPermitted, optTsEcr, optTsVal, optWscale } from './options';
+import { wantOutput } from './output';
+import { resetAnswer } from './reset';
+import { rtoArm, rtoInit, rttSample, userTimedOut } from './rto';
+import { segmentSyn } from './segment';
+import { seqLe } from './seq';
+import {
+  FL_ACK_NOW,
+  FL_FIN_QUEUED,
+  FL_INLINE,
+  FL_KEEPALIVE,
+  FL_NODELAY,
+  FL_PASSIVE,
+  FL_QUICKACK,
+  FL_SACK,
+  FL_SYN_OWED,
+  FL_SYN_RETRANS,
+  FL_TS,
+  FL_WRITE_WANTED,
+  FL_WSCALE,
+  Cold,
+  Tcb,
+  addressesOf,
+  coldOf,
+  retransmitTimer,
+  tcbAt,
+} from './tcb';
+
+/** RFC 9293 §3.7.1: the default for IPv4. */
+const MSS_DEFAULT: u32 = 536;
+/** Below this a segment would be more header than payload (Linux: TCP_MIN_MSS). */
+const MSS_LEAST: u32 = 88;
+/** IPv4 and TCP headers without options. */
+export const HEADERS: u32 = 40;
+/** RFC 6298 §5.7: the RTO after a retransmitted SYN, in units of the initial RTO (3 s : 1 s). */
+const RTO_AFTER_SYN_LOSS: u32 = 3;
+
+@inline
+function configured(flag: u32): bool {
+  return (load<u32>(CFG_FLAGS) & flag) != 0;
+}
+
+/** Fills in what every new connection starts with. Addresses and ports are set. */
+export function connectionInit(t: Tcb): void {
+  const c = coldOf(t);
+  t.rcvBuf = load<u32>(CFG_RCV_BUF_BYTES);
+  t.sndBuf = load<u32>(CFG_SND_BUF_BYTES);
+  t.dst = dstGet(addressesOf(t) + 16);
+  c.pmtu = dstMtu(t.dst);
+  c.ownMss = <u16>min<u32>(max<u32>(c.pmtu, MSS_LEAST + HEADERS) - HEADERS, 65495);
+  c.keepTimeMs = load<u32>(CFG_KEEPALIVE_TIME_US) / 1000;
+  c.keepIntvlMs = load<u32>(CFG_KEEPALIVE_INTVL_US) / 1000;
+  t.rcvMss = <u16>MSS_DEFAULT;
+  rtoInit(t);
+  const iss = isnFor(t);
+  c.iss = iss;
+  t.sndUna = iss;
+  t.sndNxt = t.sndEnd = t.recover = c.sndSml = iss + 1;
+  t.lastRecvMs = t.lastSendMs = nowMs();
+  setSynSent(t);
+}
+
+@inline
+function setSynSent(t: Tcb): void {
+  store<u64>(changetype<usize>(coldOf(t)), nowUs, offsetof<Cold>('cc0'));
+}
+
+/** Smallest shift that lets the window field say `bytes` (RFC 7323 §2.3). */
+function shiftFor(bytes: u32): u32 {
+  let shift: u32 = 0;
+  while (shift < WSCALE_MAX && <u32>0xffff << shift < bytes) shift++;
+  return shift;
+}
+
+/** The options that we offer or accept. */
+function offerOptions(t: Tcb): void {
+  if (configured(CFGF_TIMESTAMPS)) t.flags |= FL_TS;
+  if (configured(CFGF_SACK)) t.flags |= FL_SACK;
+  if (configured(CFGF_WINDOW_SCALE)) {
+    t.flags |= FL_WSCALE;
+    t.rcvWscale = <u8>shiftFor(t.rcvBuf);
+  }
+}
+
+/** Narrows the offer to what the peer's SYN has: each option holds only when both sides sent it. */
+function agreeOptions(t: Tcb): void {
+  const c = coldOf(t);
+  if (!optHasTs) t.flags &= ~FL_TS;
+  else if (t.flags & FL_TS) {
+    t.tsRecent = optTsVal;
+    t.tsRecentMs = nowMs();
+  }
+  if (!optSackPermitted) t.flags &= ~FL_SACK;
+  if (optWscale < 0) {
+    t.flags &= ~FL_WSCALE;
+    t.rcvWscale = 0;
+  } else if (t.flags & FL_WSCALE) t.sndWscale = <u8>optWscale;
+  c.peerMss = <u16>max(optMss == 0 ? MSS_DEFAULT : optMss, MSS_LEAST);
+  mssUpdate(t);
+}
+
+/** Payload per segment from the peer's MSS and the path's MTU (RFC 9293 §3.7.1, RFC 6691). */
+export function mssUpdate(t: Tcb): void {
+  const c = coldOf(t);
+  const path = max<u32>(c.pmtu, MSS_LEAST + HEADERS) - HEADERS;
+  t.sndMss = <u16>(min<u32>(c.peerMss, path) - (t.flags & FL_TS ? TS_BYTES : 0));
+}
+
+// ---- SYN and SYN-ACK out ----
+
+/** Sends, or has sent when there is room, the SYN or SYN-ACK of this state. */
+export function synSend(t: Tcb): void {
+  if (segmentSyn(t, coldOf(t).iss, t.state == TCP_SYN_RECV)) t.flags &= ~FL_SYN_OWED;
+  else {
+    t.flags |= FL_SYN_OWED;
+    wantOutput(t);
+  }
+}
+
+/** The active open: everything about the connection is set but its state. */
+export function synStart(t: Tcb): void {
+  offerOptions(t);
+  setState(t, TCP_SYN_SENT);
+  flowInsert(t);
+  count(CNT_TcpActiveOpens);
+  synSend(t);
+  rtoArm(t);
+}
+
+/** No answer to the SYN or SYN-ACK yet. */
+export function synExpired(t: Tcb): void {
+  const limit = load<u32>(t.state == TCP_SYN_SENT ? CFG_SYN_RETRIES : CFG_SYNACK_RETRIES);
+  if (<u32>t.retries >= limit || userTimedOut(t, t.lastSendMs)) {
+    connectionAborted(t, ETIMEDOUT);
+    return;
+  }
+  t.retries++;
+  if (t.backoff < 16) t.backoff++;
+  t.flags |= FL_SYN_RETRANS;
+  count(CNT_TcpExtTCPSynRetrans);
+  count(CNT_TcpRetransSegs);
+  coldOf(t).totalRetrans++;
+  synSend(t);
+  rtoArm(t);
+}
+
+// ---- LISTEN (RFC 9293 §3.10.7.2) ----
+
+/** A segment for a listener. The options have been parsed. `floor`: our number space up to here is used up (RFC 6191), 0 = none. */
+export function listenSegment(l: Tcb, ports: u32, floor: u32): void {
+  if (segFlags & TCPF_RST) return;
+  if (segFlags & TCPF_ACK) return resetAnswer(segAt, segLen, segAddresses);
+  if ((segFlags & (TCPF_SYN | TCPF_FIN)) != TCPF_SYN) return;
+  if (acceptFull(l)) {
+    count(CNT_TcpExtListenOverflows);
+    count(CNT_TcpExtListenDrops);
+    return;
+  }
+  let at = slotAlloc();
+  if (!at && halfOpenEvict(l)) at = slotAlloc();
+  if (!at) {
+    count(CNT_TcpExtListenDrops);
+    return;
+  }
+  const t = tcbAt(at);
+  const c = coldOf(t);
+  t.ports = ports;
+  memory.copy(addressesOf(t), segAddresses, 32);
+  connectionInit(t);
+  inherit(t, l);
+  if (floor != 0 && seqLe(c.iss, floor)) {
+    c.iss = t.sndUna = floor + 1;
+    t.sndNxt = t.sndEnd = t.recover = c.sndSml = c.iss + 1;
+  }
+  takeSyn(t);
+  offerOptions(t);
+  agreeOptions(t);
+  t.flags |= FL_PASSIVE;
+  count(CNT_TcpPassiveOpens);
+  setState(t, TCP_SYN_RECV);
+  flowInsert(t);
+  halfOpenAdd(l, t);
+  synSend(t);
+  rtoArm(t);
+}
+
+/** Options that connections take over from their listener. */
+function inherit(t: Tcb, l: Tcb): void {
+  t.flags |= l.flags & (FL_INLINE | FL_NODELAY | FL_KEEPALIVE | FL_QUICKACK);
+  if (l.rcvBuf) t.rcvBuf = l.rcvBuf;
+  if (l.sndBuf) t.sndBuf = l.sndBuf;
+  const from = coldOf(l);
+  const c = coldOf(t);
+  if (from.keepTimeMs) c.keepTimeMs = from.keepTimeMs;
+  c.userTimeoutMs = from.userTimeoutMs;
+}
+
+function takeSyn(t: Tcb): void {
+  const c = coldOf(t);
+  c.irs = segSeq;
+  t.rcvNxt = t.rcvWup = t.rcvAdv = segSeq + 1;
+  t.sndWnd = c.maxWnd = segWindow;
+  t.sndWl1 = segSeq;
+}
+
+// ---- SYN-SENT (RFC 9293 §3.10.7.3) ----
+
+/** The options have been parsed. */
+export function synSentSegment(t: Tcb): void {
+  const acks = (segFlags & TCPF_ACK) != 0;
+  if (acks && segAck != t.sndNxt) {
+    resetAnswer(segAt, segLen, segAddresses);
+    return;
+  }
+  if (acks && t.flags & FL_TS && optHasTs && optTsEcr != 0 && <i32>(nowMs() + t.tsOffset - optTsEcr) < 0) {
+    // RFC 7323 §3.2: an echo of a time we have not had yet belongs to another connection.
+    resetAnswer(segAt, segLen, segAddresses);
+    return;
+  }
+  if (segFlags & TCPF_RST) {
+    if (acks) connectionAborted(t, ECONNREFUSED);
+    return;
+  }
+  if (!(segFlags & TCPF_SYN)) return;
+  takeSyn(t);
+  agreeOptions(t);
+  t.lastRecvMs = nowMs();
+  if (acks) {
+    t.sndUna = segAck;
+    establish(t);
+    t.flags |= FL_ACK_NOW;
+    return;
+  }
+  // Both sides opened at once: answer with our SYN, now acknowledging theirs.
+  setState(t, TCP_SYN_RECV);
+  t.retries = 0;
+  synSend(t);
+  rtoArm(t);
+}
+
+// ---- to ESTABLISHED ----
+
+/** An acceptable ACK of our SYN in SYN-RECEIVED (§3.10.7.4, fifth check). False when it cannot be completed now. */
+export function synAcked(t: Tcb): bool {
+  const c = coldOf(t);
+  if (t.flags & FL_PASSIVE && (t.flags & FL_INLINE) == 0 && acceptFull(tcbAt(c.listener))) {
+    // The SYN-ACK's retransmission gives the application time to accept.
+    count(CNT_TcpExtListenOverflows);
+    return false;
+  }
+  t.sndUna = segAck;
+  t.sndWnd = segWindow << t.sndWscale;
+  if (t.sndWnd > c.maxWnd) c.maxWnd = t.sndWnd;
+  t.sndWl1 = segSeq;
+  establish(t);
+  return true;
+}
+
+function establish(t: Tcb): void {
+  const c = coldOf(t);
+  timerCancel(retransmitTimer(t));
+  const sentUs = load<u64>(changetype<usize>(c), offsetof<Cold>('cc0'));
+  let segments = load<u32>(CFG_INIT_CWND_SEGMENTS);
+  if (!(t.flags & FL_SYN_RETRANS)) rttSample(t, nowUs - sentUs);
+  else {
+    t.rto = load<u32>(CFG_RTO_INIT_US) * RTO_AFTER_SYN_LOSS;
+    t.backoff = 0;
+    // RFC 6928 §2: one lost SYN is no sign of congestion, more are.
+    if (t.retries > 1) segments = 1;
+  }
+  t.retries = 0;
+  ccInit(t, segments);
+  t.quickAcks = <u8>QUICK_ACKS;
+  t.lastRecvMs = t.lastSendMs = nowMs();
+  setState(t, TCP_ESTABLISHED);
+  if (t.flags & FL_PASSIVE) {
+    const l = tcbAt(c.listener);
+    leaveListener(t);
+    if (t.flags & FL_INLINE) eventRaise(t, EV_ACCEPT);
+    else {
+      acceptAdd(l, t);
+      eventRaise(l, EV_ACCEPT);
+    }
+  } else {
+    eventRaise(t, EV_CONNECT);
+    if (t.flags & FL_WRITE_WANTED) {
+      t.flags &= ~FL_WRITE_WANTED;
+      eventRaise(t, EV_WRITE);
+    }
+  }
+  keepaliveStart(t);
+  if (t.flags & FL_FIN_QUEUED) finQueued(t);
+}

@@ -1,0 +1,57 @@
+// The connection's state in the shape of abi/info.ts.
+
+import * as I from '../abi/info';
+import { CFG_DELACK_US, TCP_LISTEN } from '../abi/layout';
+import { rtoNow } from './rto';
+import { sendQueued } from './sendq';
+import { FL_ORPHAN, FL_SACK, FL_TS, FL_WSCALE, Tcb, addressesOf, coldOf, localPort, remotePort } from './tcb';
+
+export function infoWrite(t: Tcb, at: u32): void {
+  const c = coldOf(t);
+  const listening = t.state == TCP_LISTEN;
+  const flags = t.flags;
+  memory.fill(at, 0, I.INFO_SIZE);
+  store<u32>(at + I.INFO_state, t.state);
+  store<u32>(at + I.INFO_handle, t.handle);
+  memory.copy(at + I.INFO_local_address, addressesOf(t), 32);
+  store<u32>(at + I.INFO_local_port, localPort(t));
+  store<u32>(at + I.INFO_remote_port, remotePort(t));
+  if (listening) {
+    // As Linux: unacked is the accept queue's length, sacked its limit.
+    store<u32>(at + I.INFO_unacked, c.acceptCount);
+    store<u32>(at + I.INFO_sacked, c.backlog);
+    return;
+  }
+  store<u32>(at + I.INFO_retransmits, t.retries);
+  store<u32>(at + I.INFO_probes, t.probes);
+  store<u32>(at + I.INFO_backoff, t.backoff);
+  store<u32>(
+    at + I.INFO_options,
+    <u32>((flags & FL_TS) != 0) | (<u32>((flags & FL_SACK) != 0) << 1) | (<u32>((flags & FL_WSCALE) != 0) << 2),
+  );
+  store<u32>(at + I.INFO_snd_wscale, t.sndWscale);
+  store<u32>(at + I.INFO_rcv_wscale, t.rcvWscale);
+  store<u32>(at + I.INFO_rto, <u32>rtoNow(t));
+  store<u32>(at + I.INFO_ato, load<u32>(CFG_DELACK_US));
+  store<u32>(at + I.INFO_snd_mss, t.sndMss);
+  store<u32>(at + I.INFO_rcv_mss, t.rcvMss);
+  store<u32>(at + I.INFO_unacked, t.sndNxt - t.sndUna);
+  store<u32>(at + I.INFO_sacked, t.sackedBytes);
+  store<u32>(at + I.INFO_lost, t.lostBytes);
+  store<u32>(at + I.INFO_retrans, t.retransBytes);
+  store<u32>(at + I.INFO_rtt, t.srtt >> 3);
+  store<u32>(at + I.INFO_rttvar, t.rttvar >> 2);
+  store<u32>(at + I.INFO_snd_ssthresh, t.ssthresh);
+  store<u32>(at + I.INFO_snd_cwnd, t.cwnd);
+  store<u32>(at + I.INFO_total_retrans, c.totalRetrans);
+  store<u32>(at + I.INFO_snd_wnd, t.sndWnd);
+  const offered = <i32>(t.rcvAdv - t.rcvNxt);
+  store<u32>(at + I.INFO_rcv_wnd, offered > 0 ? offered : 0);
+  const unsent = <i32>(t.sndEnd - t.sndNxt);
+  store<u32>(at + I.INFO_notsent_bytes, unsent > 0 ? unsent : 0);
+  store<u32>(at + I.INFO_snd_queued_bytes, sendQueued(t));
+  store<u32>(at + I.INFO_rcv_queued_bytes, t.rcvQBytes);
+  store<u64>(at + I.INFO_bytes_acked, c.bytesAcked);
+  store<u64>(at + I.INFO_bytes_received, c.bytesReceived);
+  store<u32>(at + I.INFO_orphan, <u32>((flags & FL_ORPHAN) != 0));
+}

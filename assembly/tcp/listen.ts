@@ -1,0 +1,151 @@
+// Listeners: which one a SYN belongs to, and its two bounded queues. A listener is a slot in state LISTEN; listeners
+// on one port, with different addresses, are chained.
+
+import { arenaAlloc } from '../abi/arena';
+import { CNT_TcpExtListenDrops } from '../abi/counters';
+import { TCP_LISTEN } from '../abi/layout';
+import { count } from '../abi/runtime';
+import { connectionReset, destroy } from './close';
+import { slotRelease } from './handle';
+import { listAppend, listFirst, listRemove } from './list';
+import { Cold, FL_ACCEPT_QUEUE, FL_HALF_OPEN, Tcb, addressOf, coldOf, localPort, tcbAt } from './tcb';
+
+/** Slot of the first listener on each port. */
+let ports: u32 = 0;
+
+const PORT_BYTES: u32 = 65536 * 4;
+
+export function listenArenaNeeded(): u32 {
+  return PORT_BYTES + 64;
+}
+
+export function listenInit(): bool {
+  ports = arenaAlloc(PORT_BYTES, 64);
+  return ports != 0;
+}
+
+@inline
+export function listenerOnPort(port: u32): u32 {
+  return load<u32>(ports + (port & 0xffff) * 4);
+}
+
+/** ::, or 0.0.0.0 mapped. */
+@inline
+export function isAnyAddress(high: u64, low: u64): bool {
+  return high == 0 && (low == 0 || low == 0x00000000ffff0000);
+}
+
+/** The listener for a SYN to this address and port: an exact address is better than any. 0 when there is none. */
+export function listenerFor(local: u32, port: u32): u32 {
+  const high = load<u64>(local);
+  const low = load<u64>(local, 8);
+  let any: u32 = 0;
+  let at = listenerOnPort(port);
+  while (at) {
+    const l = tcbAt(at);
+    if (l.local0 == high && l.local1 == low) return at;
+    if (isAnyAddress(l.local0, l.local1)) any = at;
+    at = coldOf(l).portNext;
+  }
+  return any;
+}
+
+/** Whether a listener has exactly this address and port. */
+export function listenerTaken(high: u64, low: u64, port: u32): bool {
+  let at = listenerOnPort(port);
+  while (at) {
+    const l = tcbAt(at);
+    if ((l.local0 == high && l.local1 == low) || (isAnyAddress(high, low) && isAnyAddress(l.local0, l.local1))) return true;
+    at = coldOf(l).portNext;
+  }
+  return false;
+}
+
+/** Makes a filled-in slot a listener. */
+export function listenerAdd(l: Tcb): void {
+  const port = localPort(l);
+  l.state = <u8>TCP_LISTEN;
+  coldOf(l).portNext = listenerOnPort(port);
+  store<u32>(ports + port * 4, addressOf(l));
+}
+
+@inline
+function halfOpen(c: Cold): u32 {
+  return <u32>changetype<usize>(c) + <u32>offsetof<Cold>('halfHead');
+}
+
+@inline
+function acceptQueue(c: Cold): u32 {
+  return <u32>changetype<usize>(c) + <u32>offsetof<Cold>('acceptHead');
+}
+
+/** The listener gives up its port; what it has not handed to the application is reset. */
+export function listenerClose(l: Tcb): void {
+  const c = coldOf(l);
+  const port = localPort(l);
+  const own = addressOf(l);
+  let at = listenerOnPort(port);
+  if (at == own) store<u32>(ports + port * 4, c.portNext);
+  else {
+    while (coldOf(tcbAt(at)).portNext != own) at = coldOf(tcbAt(at)).portNext;
+    coldOf(tcbAt(at)).portNext = c.portNext;
+  }
+  while (c.halfHead) destroy(tcbAt(c.halfHead));
+  while (c.acceptHead) connectionReset(tcbAt(c.acceptHead));
+  slotRelease(l);
+}
+
+/** The accept queue is full: no connection can be completed now. */
+@inline
+export function acceptFull(l: Tcb): bool {
+  return coldOf(l).acceptCount >= coldOf(l).backlog;
+}
+
+/** Puts a new connection on the half-open list. When that is full the oldest entry goes: a real peer would be done. */
+export function halfOpenAdd(l: Tcb, t: Tcb): void {
+  const c = coldOf(l);
+  if (c.halfCount >= c.backlog) halfOpenEvict(l);
+  coldOf(t).listener = addressOf(l);
+  t.flags |= FL_HALF_OPEN;
+  c.halfCount++;
+  listAppend(halfOpen(c), t);
+}
+
+/** Drops the oldest half-open connection. False when there is none. */
+export function halfOpenEvict(l: Tcb): bool {
+  const oldest = listFirst(halfOpen(coldOf(l)));
+  if (!oldest) return false;
+  count(CNT_TcpExtListenDrops);
+  destroy(tcbAt(oldest));
+  return true;
+}
+
+/** Moves an established connection to the accept queue. */
+export function acceptAdd(l: Tcb, t: Tcb): void {
+  const c = coldOf(l);
+  t.flags |= FL_ACCEPT_QUEUE;
+  coldOf(t).listener = addressOf(l);
+  c.acceptCount++;
+  listAppend(acceptQueue(c), t);
+}
+
+/** Takes the oldest connection from the accept queue; 0 when empty. */
+export function acceptTake(l: Tcb): u32 {
+  const at = listFirst(acceptQueue(coldOf(l)));
+  if (at) leaveListener(tcbAt(at));
+  return at;
+}
+
+/** Takes a connection off its listener's lists. */
+export function leaveListener(t: Tcb): void {
+  if (!(t.flags & (FL_HALF_OPEN | FL_ACCEPT_QUEUE))) return;
+  const c = coldOf(tcbAt(coldOf(t).listener));
+  if (t.flags & FL_HALF_OPEN) {
+    c.halfCount--;
+    listRemove(halfOpen(c), t);
+  } else {
+    c.acceptCount--;
+    listRemove(acceptQueue(c), t);
+  }
+  t.flags &= ~(FL_HALF_OPEN | FL_ACCEPT_QUEUE);
+}

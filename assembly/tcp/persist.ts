@@ -1,0 +1,43 @@
+// Zero-window probing (RFC 9293 §3.8.6.1). While the peer's window is too small to send into and nothing is
+// outstanding, the retransmission timer's node runs as the persist timer, with the RTO's backoff. A probe is an
+// old sequence number, which the peer must answer with its window (§3.10.7.4, first check); if the window has room for
+// less than silly-window avoidance waits for, the timer overrides it and sends what fits (§3.8.6.2.1 case 4).
+
+import { CNT_TcpExtTCPAbortOnTimeout, CNT_TcpExtTCPZeroWindowProbe } from '../abi/counters';
+import { CFG_RETRIES, ETIMEDOUT } from '../abi/layout';
+import { count } from '../abi/runtime';
+import { TCPF_ACK } from '../wire/tcp';
+import { connectionAborted } from './close';
+import { nowMs } from './isn';
+import { sendForced, wantOutput } from './output';
+import { rtoArm, userTimedOut } from './rto';
+import { segmentSend } from './segment';
+import { FL_PERSIST, Tcb, coldOf } from './tcb';
+
+/** Starts probing, unless it is going on. */
+export function persistArm(t: Tcb): void {
+  if (t.flags & FL_PERSIST) return;
+  t.flags |= FL_PERSIST;
+  t.backoff = 0;
+  t.probes = 0;
+  coldOf(t).probeSentMs = nowMs();
+  rtoArm(t);
+}
+
+export function persistExpired(t: Tcb): void {
+  const c = coldOf(t);
+  // A peer that answers keeps the connection, however long its window stays shut.
+  if (<i32>(t.lastRecvMs - c.probeSentMs) >= 0 && t.probes != 0) t.probes = 0;
+  if (<u32>t.probes >= load<u32>(CFG_RETRIES) || (t.probes != 0 && userTimedOut(t, c.probeSentMs))) {
+    count(CNT_TcpExtTCPAbortOnTimeout);
+    connectionAborted(t, ETIMEDOUT);
+    return;
+  }
+  if (sendForced(t)) return;
+  t.probes++;
+  c.probeSentMs = nowMs();
+  count(CNT_TcpExtTCPZeroWindowProbe);
+  if (!segmentSend(t, t.sndUna - 1, 0, 0, TCPF_ACK)) wantOutput(t);
+  if (t.backoff < 16) t.backoff++;
+  rtoArm(t);
+}

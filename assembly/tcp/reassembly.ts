@@ -1,0 +1,227 @@
+// Out-of-order data: pieces of receive objects by reference, sorted and disjoint, and the ranges to report in SACK
+// options (RFC 2018 §4: the block with the newest segment first, then the most recently reported ones; RFC 2883:
+// duplicates once, in front). Bounded per connection (CFG_OOO_OBJECTS) and in total (a quarter of all receive
+// objects), so that what is kept can never exhaust the pool that the missing segments must arrive in.
+
+import { CNT_TcpExtTCPDSACKOldSent, CNT_TcpExtTCPOFODrop, CNT_TcpExtTCPOFOMerge, CNT_TcpExtTCPOFOQueue } from '../abi/counters';
+import { CFG_OOO_OBJECTS } from '../abi/layout';
+import { count } from '../abi/runtime';
+import { zbufRef, zbufUnref } from '../zbuf/zbuf';
+import { RxPiece, rxPieceAlloc, rxPieceFree, rxPieceTotal } from './records';
+import { rcvqLink, rxPieceAt } from './recvq';
+import { seqGe, seqGt, seqLe, seqLt, seqMax, seqMin } from './seq';
+import { Cold, FL_SACK, Tcb, coldOf } from './tcb';
+
+/** Pieces of all connections together. */
+let held: u32 = 0;
+
+@inline
+function pieceEnd(piece: RxPiece): u32 {
+  return piece.seq + piece.len;
+}
+
+/** Notes a duplicate range for the next ACK. */
+export function dsackSet(t: Tcb, start: u32, end: u32): void {
+  if (!(t.flags & FL_SACK) || start == end) return;
+  const c = coldOf(t);
+  c.dsackStart = start;
+  c.dsackEnd = end;
+  count(CNT_TcpExtTCPDSACKOldSent);
+}
+
+function drop(at: u32): void {
+  zbufUnref(rxPieceAt(at).addr);
+  rxPieceFree(at);
+  held--;
+}
+
+/** Keeps [seq, seq + len), which lies inside the window and above rcvNxt, at `addr`. Takes a reference if it does. */
+export function reassemblyAdd(t: Tcb, seq: u32, addr: u32, len: u32): void {
+  const c = coldOf(t);
+  let end = seq + len;
+  let before: u32 = 0;
+  // Mostly the new piece belongs at the end.
+  if (t.oooHead && seqGe(seq, pieceEnd(rxPieceAt(c.oooTail)))) before = c.oooTail;
+  else {
+    let at = t.oooHead;
+    while (at && seqLe(rxPieceAt(at).seq, seq)) {
+      before = at;
+      at = rxPieceAt(at).next;
+    }
+    if (before) {
+      const stop = pieceEnd(rxPieceAt(before));
+      if (seqGt(stop, seq)) {
+        dsackSet(t, seq, seqMin(stop, end));
+        count(CNT_TcpExtTCPOFOMerge);
+        if (seqGe(stop, end)) {
+          sackNote(c, seq, end);
+          return;
+        }
+        addr += stop - seq;
+        seq = stop;
+      }
+    }
+  }
+  if (<u32>t.oooCount >= load<u32>(CFG_OOO_OBJECTS) || held >= rxPieceTotal() >> 2) {
+    count(CNT_TcpExtTCPOFODrop);
+    return;
+  }
+  const made = rxPieceAlloc();
+  if (!made) {
+    count(CNT_TcpExtTCPOFODrop);
+    return;
+  }
+  // What the new piece covers goes; what reaches beyond it shortens it.
+  let after = before ? rxPieceAt(before).next : t.oooHead;
+  while (after) {
+    const next = rxPieceAt(after);
+    if (!seqLt(next.seq, end)) break;
+    dsackSet(t, next.seq, seqMin(end, pieceEnd(next)));
+    count(CNT_TcpExtTCPOFOMerge);
+    if (seqGt(pieceEnd(next), end)) {
+      end = next.seq;
+      break;
+    }
+    const skip = next.next;
+    drop(after);
+    t.oooCount--;
+    after = skip;
+  }
+  if (seq == end) {
+    rxPieceFree(made);
+    return;
+  }
+  zbufRef(addr);
+  const piece = rxPieceAt(made);
+  piece.next = after;
+  piece.addr = addr;
+  piece.len = end - seq;
+  piece.seq = seq;
+  if (before) rxPieceAt(before).next = made;
+  else t.oooHead = made;
+  if (!after) c.oooTail = made;
+  t.oooCount++;
+  held++;
+  count(CNT_TcpExtTCPOFOQueue);
+  sackNote(c, seq, end);
+}
+
+/** Moves what has become in order to the receive queue and advances rcvNxt. */
+export function reassemblySplice(t: Tcb): void {
+  let at = t.oooHead;
+  while (at) {
+    const piece = rxPieceAt(at);
+    if (seqGt(piece.seq, t.rcvNxt)) break;
+    const next = piece.next;
+    const end = pieceEnd(piece);
+    t.oooCount--;
+    if (seqLe(end, t.rcvNxt)) {
+      dsackSet(t, piece.seq, end);
+      drop(at);
+    } else {
+      const skip = t.rcvNxt - piece.seq;
+      if (skip) dsackSet(t, piece.seq, t.rcvNxt);
+      piece.addr += skip;
+      piece.len -= skip;
+      coldOf(t).bytesReceived += piece.len;
+      t.rcvNxt = end;
+      held--;
+      rcvqLink(t, at);
+    }
+    at = next;
+  }
+  t.oooHead = at;
+  const c = coldOf(t);
+  if (!at) {
+    c.oooTail = 0;
+    sackClear(c);
+  } else sackTrim(c, t.rcvNxt);
+}
+
+/** Drops what lies at or above `limit`: nothing follows a FIN. */
+export function reassemblyCut(t: Tcb, limit: u32): void {
+  let before: u32 = 0;
+  let at = t.oooHead;
+  while (at && seqLt(rxPieceAt(at).seq, limit)) {
+    before = at;
+    at = rxPieceAt(at).next;
+  }
+  if (before) {
+    const last = rxPieceAt(before);
+    last.next = 0;
+    if (seqGt(pieceEnd(last), limit)) last.len = limit - last.seq;
+  } else t.oooHead = 0;
+  coldOf(t).oooTail = before;
+  while (at) {
+    const next = rxPieceAt(at).next;
+    drop(at);
+    t.oooCount--;
+    at = next;
+  }
+}
+
+export function reassemblyPurge(t: Tcb): void {
+  let at = t.oooHead;
+  while (at) {
+    const next = rxPieceAt(at).next;
+    drop(at);
+    at = next;
+  }
+  t.oooHead = 0;
+  t.oooCount = 0;
+  coldOf(t).oooTail = 0;
+  sackClear(coldOf(t));
+}
+
+function sackClear(c: Cold): void {
+  c.sack0Start = c.sack0End = c.sack1Start = c.sack1End = 0;
+  c.sack2Start = c.sack2End = c.sack3Start = c.sack3End = 0;
+}
+
+/** Address of range i of 4: start, then end. */
+@inline
+function range(c: Cold, i: u32): u32 {
+  return <u32>changetype<usize>(c) + <u32>offsetof<Cold>('sack0Start') + i * 8;
+}
+
+/** Puts the range with this data in front, joined with every range that it touches. */
+function sackNote(c: Cold, start: u32, end: u32): void {
+  let kept: u32 = 0;
+  // A range found later may touch what an earlier one added, so look until nothing joins: at most 4 rounds.
+  for (let round = 0, joined = true; joined && round < 4; round++) {
+    joined = false;
+    kept = 0;
+    for (let i: u32 = 0; i < 4; i++) {
+      const s = load<u32>(range(c, i));
+      const e = load<u32>(range(c, i), 4);
+      if (s == e) continue;
+      if (seqLe(s, end) && seqGe(e, start)) {
+        start = seqMin(s, start);
+        end = seqMax(e, end);
+        joined = true;
+        continue;
+      }
+      store<u32>(range(c, kept), s);
+      store<u32>(range(c, kept), e, 4);
+      kept++;
+    }
+    for (let i = kept; i < 4; i++) store<u64>(range(c, i), 0);
+  }
+  for (let i = min<u32>(kept, 3); i > 0; i--) store<u64>(range(c, i), load<u64>(range(c, i - 1)));
+  store<u32>(range(c, 0), start);
+  store<u32>(range(c, 0), end, 4);
+}
+
+/** Forgets what the cumulative acknowledgment covers. */
+function sackTrim(c: Cold, upTo: u32): void {
+  let kept: u32 = 0;
+  for (let i: u32 = 0; i < 4; i++) {
+    const s = load<u32>(range(c, i));
+    const e = load<u32>(range(c, i), 4);
+    if (s == e || seqLe(e, upTo)) continue;
+    store<u32>(range(c, kept), seqMax(s, upTo));
+    store<u32>(range(c, kept), e, 4);
+    kept++;
+  }
+  for (let i = kept; i < 4; i++) store<u64>(range(c, i), 0);
+}

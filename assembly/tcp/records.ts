@@ -1,0 +1,150 @@
+// Record pools: fixed arrays of small structs with a free list through their first word. Three kinds:
+//
+//   SendNode  a piece of the send queue            (sendq.ts)       CFG_SEGMENT_RECORDS of them
+//   TxSeg     a transmitted, unacknowledged segment (txseg.ts)       CFG_SEGMENT_RECORDS of them
+//   RxPiece   a piece of received payload           (recvq, reassembly)  one per receive object
+//
+// Separate pools, so that queued data can never starve the records without which nothing could be transmitted.
+// A receive piece exists only while it holds a reference to a receive object, and one frame makes at most one piece;
+// CFG_FREE_RING is at least the number of receive objects.
+
+import { arenaAlloc } from '../abi/arena';
+import { CFG_FREE_RING, CFG_SEGMENT_RECORDS } from '../abi/layout';
+
+//  SendNode   0      4      8      12
+//             ├ next ┼ addr ┼ len ─┼ seq ┤          seq: sequence number of the first byte
+@unmanaged
+export class SendNode {
+  next: u32;
+  addr: u32;
+  len: u32;
+  seq: u32;
+}
+
+//  TxSeg   0      4     8     10     11      12     16       24      28
+//          ├ next ┼ seq ┼ len ┼ mark ┼ times ┼ node ┼ sentUs ┼ txPos ┼ firstMs ┤
+@unmanaged
+export class TxSeg {
+  next: u32;
+  seq: u32;
+  /** Payload bytes; a FIN (TXM_FIN) occupies one sequence number more. */
+  len: u16;
+  /** TXM_… */
+  mark: u8;
+  /** Times retransmitted, saturating. */
+  times: u8;
+  /** The SendNode that holds seq, 0 for a bare FIN. */
+  node: u32;
+  /** When it was last transmitted. */
+  sentUs: u64;
+  /** CTL_TX_HEAD after it was last published: tells whether the link has taken it. */
+  txPos: u32;
+  /** When it was first transmitted, ms. */
+  firstMs: u32;
+}
+
+/** Selectively acknowledged (or, without SACK, never set). */
+export const TXM_SACKED: u32 = 1;
+/** Deemed lost. */
+export const TXM_LOST: u32 = 2;
+/** Lost and retransmitted since. */
+export const TXM_RETRANS: u32 = 4;
+export const TXM_FIN: u32 = 8;
+/** Ever retransmitted: Karn's algorithm must not sample it. */
+export const TXM_EVER: u32 = 16;
+
+//  RxPiece   0      4      8      12
+//            ├ next ┼ addr ┼ len ─┼ seq ┤
+@unmanaged
+export class RxPiece {
+  next: u32;
+  addr: u32;
+  len: u32;
+  seq: u32;
+}
+
+export const SEND_NODE_BYTES: u32 = 16;
+export const TX_SEG_BYTES: u32 = 32;
+export const RX_PIECE_BYTES: u32 = 16;
+
+let sendFree: u32 = 0;
+let txFree: u32 = 0;
+let rxFree: u32 = 0;
+let sendNodes: u32 = 0;
+let rxPieces: u32 = 0;
+
+export function recordsArenaNeeded(): u32 {
+  return load<u32>(CFG_SEGMENT_RECORDS) * (SEND_NODE_BYTES + TX_SEG_BYTES) + load<u32>(CFG_FREE_RING) * RX_PIECE_BYTES + 192;
+}
+
+function chain(at: u32, count: u32, size: u32): u32 {
+  let next: u32 = 0;
+  for (let i: u32 = count; i > 0; i--) {
+    const record = at + (i - 1) * size;
+    store<u32>(record, next);
+    next = record;
+  }
+  return next;
+}
+
+export function recordsInit(): bool {
+  sendNodes = load<u32>(CFG_SEGMENT_RECORDS);
+  rxPieces = load<u32>(CFG_FREE_RING);
+  const send = arenaAlloc(sendNodes * SEND_NODE_BYTES, 64);
+  const tx = arenaAlloc(sendNodes * TX_SEG_BYTES, 64);
+  const rx = arenaAlloc(rxPieces * RX_PIECE_BYTES, 64);
+  if (!send || !tx || !rx) return false;
+  sendFree = chain(send, sendNodes, SEND_NODE_BYTES);
+  txFree = chain(tx, sendNodes, TX_SEG_BYTES);
+  rxFree = chain(rx, rxPieces, RX_PIECE_BYTES);
+  return true;
+}
+
+/** Send-queue records in all. */
+export function sendNodeTotal(): u32 {
+  return sendNodes;
+}
+
+/** Receive-piece records in all. */
+export function rxPieceTotal(): u32 {
+  return rxPieces;
+}
+
+/** 0 when none is left. */
+export function sendNodeAlloc(): u32 {
+  const r = sendFree;
+  if (r) sendFree = load<u32>(r);
+  return r;
+}
+
+@inline
+export function sendNodeFree(r: u32): void {
+  store<u32>(r, sendFree);
+  sendFree = r;
+}
+
+/** 0 when none is left. */
+export function txSegAlloc(): u32 {
+  const r = txFree;
+  if (r) txFree = load<u32>(r);
+  return r;
+}
+
+@inline
+export function txSegFree(r: u32): void {
+  store<u32>(r, txFree);
+  txFree = r;
+}
+
+/** 0 when none is left. */
+export function rxPieceAlloc(): u32 {
+  const r = rxFree;
+  if (r) rxFree = load<u32>(r);
+  return r;
+}
+
+@inline
+export function rxPieceFree(r: u32): void {
+  store<u32>(r, rxFree);
+  rxFree = r;
+}

@@ -1,0 +1,99 @@
+// Round-trip time and retransmission timeout (RFC 6298), in microseconds.
+//
+// The floor is put under the variance term, not under the sum: RTO = SRTT + max(4·RTTVAR, CFG_RTO_MIN_US). That is
+// never below the RFC's value, and a connection whose samples have all been equal does not time out on the first
+// acknowledgment that is a little late.
+
+import { CNT_TcpExtTCPAbortOnTimeout, CNT_TcpExtTCPSACKReneging, CNT_TcpExtTCPSpuriousRtxHostQueues, CNT_TcpExtTCPTimeouts } from '../abi/counters';
+import { CFG_RETRIES, CFG_RTO_INIT_US, CFG_RTO_MAX_US, CFG_RTO_MIN_US, CTL_TX_TAIL, ETIMEDOUT } from '../abi/layout';
+import { count, nowUs } from '../abi/runtime';
+import { timerArm } from '../timer/wheel';
+import { connectionAborted } from './close';
+import { ccOnRto } from './congestion/index';
+import { nowMs } from './isn';
+import { tcpOutput } from './output';
+import { TXM_SACKED } from './records';
+import { CA_LOSS, CA_OPEN, Tcb, coldOf, retransmitTimer } from './tcb';
+import { markAllLost, txSegAt } from './txseg';
+
+/** A sample above this says nothing about the path. */
+const SAMPLE_MAX_US: u64 = 60_000_000;
+
+export function rtoInit(t: Tcb): void {
+  t.srtt = t.rttvar = 0;
+  t.rto = load<u32>(CFG_RTO_INIT_US);
+  t.backoff = 0;
+}
+
+/** Takes an RTT sample (RFC 6298 §2) and ends the backoff (§5.7, Karn). */
+export function rttSample(t: Tcb, us: u64): void {
+  const r = <u32>min<u64>(max<u64>(us, 1), SAMPLE_MAX_US);
+  if (t.srtt == 0) {
+    t.srtt = r << 3;
+    t.rttvar = r << 1;
+  } else {
+    // SRTT += (R − SRTT)/8, RTTVAR += (|SRTT − R| − RTTVAR)/4, on the scaled values.
+    const error = <i32>r - <i32>(t.srtt >> 3);
+    t.srtt = max<i32>(<i32>t.srtt + error, 8);
+    t.rttvar = <u32>(<i32>t.rttvar + (abs<i32>(error) - <i32>(t.rttvar >> 2)));
+  }
+  t.rto = min((t.srtt >> 3) + max(t.rttvar, load<u32>(CFG_RTO_MIN_US)), load<u32>(CFG_RTO_MAX_US));
+  t.backoff = 0;
+}
+
+/** The timeout with its backoff (RFC 6298 §5.5), at most CFG_RTO_MAX_US. */
+export function rtoNow(t: Tcb): u64 {
+  return min<u64>(<u64>t.rto << min<u32>(t.backoff, 16), load<u32>(CFG_RTO_MAX_US));
+}
+
+@inline
+export function rtoArm(t: Tcb): void {
+  timerArm(retransmitTimer(t), nowUs + rtoNow(t));
+}
+
+/** Whether data has gone unacknowledged for longer than the user allows (RFC 9293 §3.8.3, RFC 5482). */
+export function userTimedOut(t: Tcb, sinceMs: u32): bool {
+  const limit = coldOf(t).userTimeoutMs;
+  return limit != 0 && nowMs() - sinceMs >= limit;
+}
+
+/** The retransmission timer has expired with data outstanding (RFC 6298 §5.4–5.6, RFC 5681 §3.1). */
+export function rtoExpired(t: Tcb): void {
+  if (!t.txHead) return;
+  const head = txSegAt(t.txHead);
+  if (<i32>(head.txPos - load<u32>(CTL_TX_TAIL)) > 0) {
+    // The link has not taken the segment yet: another copy behind it would help nobody.
+    count(CNT_TcpExtTCPSpuriousRtxHostQueues);
+    rtoArm(t);
+    return;
+  }
+  const c = coldOf(t);
+  // A peer that keeps its window shut but answers is alive (RFC 9293 §3.8.6.1): such an expiry does not count.
+  const alive = t.sndWnd == 0 && t.retries != 0 && <i32>(t.lastRecvMs - c.probeSentMs) >= 0;
+  if (!alive) t.retries++;
+  if (<u32>t.retries > load<u32>(CFG_RETRIES) || (!alive && userTimedOut(t, head.firstMs))) {
+    count(CNT_TcpExtTCPAbortOnTimeout);
+    connectionAborted(t, ETIMEDOUT);
+    return;
+  }
+  count(CNT_TcpExtTCPTimeouts);
+  const reneged = (head.mark & TXM_SACKED) != 0;
+  if (reneged) count(CNT_TcpExtTCPSACKReneging);
+  // RFC 5681 §3.1: ssthresh is set once for a loss, not again for each backed-off retransmission of it.
+  ccOnRto(t, t.caState != CA_LOSS);
+  t.caState = CA_LOSS;
+  t.recover = t.sndNxt;
+  t.dupAcks = 0;
+  markAllLost(t, reneged);
+  c.probeSentMs = nowMs();
+  if (t.backoff < 16) t.backoff++;
+  rtoArm(t);
+  tcpOutput(t);
+}
+
+/** Nothing is outstanding any more. */
+@inline
+export function rtoQuiet(t: Tcb): void {
+  t.retries = 0;
+  if (t.caState == CA_OPEN) t.dupAcks = 0;
+}

@@ -1,0 +1,135 @@
+// Builds one outgoing segment of a connection: header, options, payload by reference.
+
+import { CNT_TcpExtTCPFromZeroWindowAdv, CNT_TcpExtTCPToZeroWindowAdv, CNT_TcpOutRsts, CNT_TcpOutSegs } from '../abi/counters';
+import { TX_MAX_SEGS } from '../abi/layout';
+import { count } from '../abi/runtime';
+import { frameBegin, frameL4, framePayload, ipOutput } from '../ip/output';
+import { TCPF_ACK, TCPF_RST, TCPF_SYN, TCP_HEADER, setTcpChecksum, setTcpDataOffset, setTcpFlags, setTcpUrgent, setTcpWindow } from '../wire/tcp';
+import { optWrite, optWriteSyn, sackBytes } from './options';
+import { seqGt } from './seq';
+import { sendNodeAt } from './sendq';
+import { FL_ACK_DELAYED, FL_ACK_NOW, FL_TS, FL_ZERO_WND_SENT, Tcb, addressesOf } from './tcb';
+
+export const PROTO_TCP: u32 = 6;
+/** Payload pieces a segment may have: the header takes one descriptor of the frame. */
+export const PIECES_MAX: u32 = TX_MAX_SEGS - 1;
+
+/**
+ * The window field of the next segment. The right edge never moves left (RFC 9293 §3.8.6.2.2) and moves right only
+ * by a full segment or half the buffer (silly-window avoidance at the receiver, §3.8.6.2.2 too). Rounding to the window scale is
+ * upwards where it would otherwise take back what was offered (RFC 7323 §2.4).
+ */
+export function windowToOffer(t: Tcb): u32 {
+  const free = t.rcvBuf > t.rcvQBytes ? t.rcvBuf - t.rcvQBytes : 0;
+  const offered = <i32>(t.rcvAdv - t.rcvNxt);
+  let window: u32 = offered > 0 ? <u32>offered : 0;
+  const scale: u32 = t.rcvWscale;
+  const gain = <i32>(free - window);
+  let field: u32;
+  if (gain > 0 && <u32>gain >= min<u32>(t.rcvBuf >> 1, t.rcvMss)) {
+    field = free >> scale;
+    if (field << scale < window) field++;
+  } else field = (window + (1 << scale) - 1) >> scale;
+  if (field > 0xffff) field = 0xffff;
+  window = field << scale;
+  if (seqGt(t.rcvNxt + window, t.rcvAdv)) t.rcvAdv = t.rcvNxt + window;
+  if (field == 0) {
+    if (!(t.flags & FL_ZERO_WND_SENT)) {
+      t.flags |= FL_ZERO_WND_SENT;
+      count(CNT_TcpExtTCPToZeroWindowAdv);
+    }
+  } else if (t.flags & FL_ZERO_WND_SENT) {
+    t.flags &= ~FL_ZERO_WND_SENT;
+    count(CNT_TcpExtTCPFromZeroWindowAdv);
+  }
+  return field;
+}
+
+@inline
+function putHeader(t: Tcb, h: u32, seq: u32, ack: u32, length: u32, flags: u32, window: u32): void {
+  store<u32>(h, bswap<u32>(rotl<u32>(t.ports, 16)));
+  store<u32>(h, bswap<u32>(seq), 4);
+  store<u32>(h, bswap<u32>(ack), 8);
+  setTcpDataOffset(h, length);
+  setTcpFlags(h, flags);
+  setTcpWindow(h, window);
+  setTcpChecksum(h, 0);
+  setTcpUrgent(h, 0);
+}
+
+/** Number of pieces that [seq, seq + len) spans from `node` on. */
+@inline
+function pieceCount(node: u32, seq: u32, len: u32): u32 {
+  let pieces: u32 = 0;
+  const end = seq + len;
+  let at = node;
+  while (len != 0 && at != 0) {
+    pieces++;
+    const n = sendNodeAt(at);
+    if (<i32>(n.seq + n.len - end) >= 0) break;
+    at = n.next;
+  }
+  return pieces;
+}
+
+/**
+ * Sends a segment of a synchronized connection: `len` bytes from `seq` on, which `node` holds. It carries the
+ * acknowledgment and the window of this moment, so no ACK is owed afterwards. False when there is no room.
+ */
+export function segmentSend(t: Tcb, seq: u32, node: u32, len: u32, flags: u32): bool {
+  const f = frameBegin(pieceCount(node, seq, len));
+  if (!f) return false;
+  const h = frameL4(f);
+  let sack = sackBytes(t);
+  if (sack != 0 && len + sack > <u32>t.sndMss) sack = 0;
+  const length = TCP_HEADER + optWrite(t, h + TCP_HEADER, sack);
+  putHeader(t, h, seq, t.rcvNxt, length, flags, windowToOffer(t));
+  let at = node;
+  let from = seq;
+  let left = len;
+  while (left != 0) {
+    const n = sendNodeAt(at);
+    const skip = from - n.seq;
+    const take = min(left, n.len - skip);
+    framePayload(n.addr + skip, take);
+    from += take;
+    left -= take;
+    at = n.next;
+  }
+  ipOutput(t.dst, addressesOf(t), PROTO_TCP, length, len);
+  t.rcvWup = t.rcvNxt;
+  t.flags &= ~(FL_ACK_NOW | FL_ACK_DELAYED);
+  count(CNT_TcpOutSegs);
+  return true;
+}
+
+/** Sends an RST for a connection that has exchanged sequence numbers. False when there is no room. */
+export function segmentReset(t: Tcb): bool {
+  const f = frameBegin(0);
+  if (!f) return false;
+  const h = frameL4(f);
+  let length = TCP_HEADER;
+  if (t.flags & FL_TS) length += optWrite(t, h + TCP_HEADER, 0);
+  putHeader(t, h, t.sndNxt, t.rcvNxt, length, TCPF_RST | TCPF_ACK, 0);
+  ipOutput(t.dst, addressesOf(t), PROTO_TCP, length, 0);
+  count(CNT_TcpOutSegs);
+  count(CNT_TcpOutRsts);
+  return true;
+}
+
+/** Sends SYN (`ack` false) or SYN-ACK. Their window is never scaled (RFC 7323 §2.2). False when there is no room. */
+export function segmentSyn(t: Tcb, iss: u32, ack: bool): bool {
+  const f = frameBegin(0);
+  if (!f) return false;
+  const h = frameL4(f);
+  const length = TCP_HEADER + optWriteSyn(t, h + TCP_HEADER, ack ? t.tsRecent : 0);
+  const window = min<u32>(t.rcvBuf, 0xffff);
+  putHeader(t, h, iss, ack ? t.rcvNxt : 0, length, ack ? TCPF_SYN | TCPF_ACK : TCPF_SYN, window);
+  if (ack) {
+    t.rcvAdv = t.rcvNxt + window;
+    t.rcvWup = t.rcvNxt;
+  }
+  ipOutput(t.dst, addressesOf(t), PROTO_TCP, length, 0);
+  count(CNT_TcpOutSegs);
+  return true;
+}

@@ -1,0 +1,111 @@
+// The send queue: pieces of the application's objects by reference, in sequence order. A piece is released when its
+// last byte is acknowledged; frames in the transmit ring hold references of their own.
+//
+//      sqHead                sqNext                 sqTail
+//   ┌──────────┐  ┌──────────┐  ┌──────────┐  ┌──────────┐
+//   │ acked··  ├─▶│ in flight├─▶│ ··unsent ├─▶│ unsent   │
+//   └──────────┘  └──────────┘  └──────────┘  └──────────┘
+//          sndUna                   sndNxt          sndEnd
+
+import { zbufRef, zbufUnref } from '../zbuf/zbuf';
+import { EV_WRITE } from '../abi/layout';
+import { eventRaise } from './events';
+import { SendNode, sendNodeAlloc, sendNodeFree, sendNodeTotal } from './records';
+import { seqGe, seqLe } from './seq';
+import { FL_WRITE_WANTED, Tcb, coldOf } from './tcb';
+
+@inline
+export function sendNodeAt(address: u32): SendNode {
+  return changetype<SendNode>(<usize>address);
+}
+
+/** Bytes queued and not acknowledged yet. */
+@inline
+export function sendQueued(t: Tcb): u32 {
+  // After our FIN is acknowledged sndUna is one past sndEnd.
+  return seqGe(t.sndUna, t.sndEnd) ? 0 : t.sndEnd - t.sndUna;
+}
+
+/**
+ * Whether `bytes` in `pieces` pieces may be queued now. A write larger than the whole buffer is taken when the queue
+ * is empty, or it could never be. One connection gets at most half of all records.
+ */
+export function sendqHasRoom(t: Tcb, bytes: u32, pieces: u32): bool {
+  const queued = sendQueued(t);
+  if (<u64>queued + bytes > <u64>t.sndBuf && queued != 0) return false;
+  return <u64>coldOf(t).sqCount + pieces <= <u64>(sendNodeTotal() >> 1);
+}
+
+/** Queues a piece and takes a reference to its object. False when there is no record left. */
+export function sendqAppend(t: Tcb, addr: u32, len: u32): bool {
+  const at = sendNodeAlloc();
+  if (!at) return false;
+  zbufRef(addr);
+  const node = sendNodeAt(at);
+  node.next = 0;
+  node.addr = addr;
+  node.len = len;
+  node.seq = t.sndEnd;
+  if (t.sqTail) sendNodeAt(t.sqTail).next = at;
+  else t.sqHead = at;
+  t.sqTail = at;
+  if (!t.sqNext) t.sqNext = at;
+  t.sndEnd += len;
+  coldOf(t).sqCount++;
+  return true;
+}
+
+/** Takes back the last `pieces` pieces, which have just been queued and not been looked at by output. */
+export function sendqUndo(t: Tcb, tail: u32, end: u32): void {
+  let at = tail ? sendNodeAt(tail).next : t.sqHead;
+  while (at) {
+    const node = sendNodeAt(at);
+    const next = node.next;
+    if (t.sqNext == at) t.sqNext = 0;
+    zbufUnref(node.addr);
+    sendNodeFree(at);
+    coldOf(t).sqCount--;
+    at = next;
+  }
+  if (tail) sendNodeAt(tail).next = 0;
+  else t.sqHead = 0;
+  t.sqTail = tail;
+  t.sndEnd = end;
+}
+
+/** Releases what lies wholly below sndUna. */
+export function sendqRelease(t: Tcb): void {
+  const una = t.sndUna;
+  let at = t.sqHead;
+  let released: u32 = 0;
+  while (at) {
+    const node = sendNodeAt(at);
+    if (!seqLe(node.seq + node.len, una)) break;
+    const next = node.next;
+    zbufUnref(node.addr);
+    sendNodeFree(at);
+    at = next;
+    released++;
+  }
+  if (!released) return;
+  t.sqHead = at;
+  if (!at) t.sqTail = 0;
+  coldOf(t).sqCount -= released;
+  if (t.flags & FL_WRITE_WANTED && sendQueued(t) <= t.sndBuf >> 1) {
+    t.flags &= ~FL_WRITE_WANTED;
+    eventRaise(t, EV_WRITE);
+  }
+}
+
+export function sendqPurge(t: Tcb): void {
+  let at = t.sqHead;
+  while (at) {
+    const node = sendNodeAt(at);
+    const next = node.next;
+    zbufUnref(node.addr);
+    sendNodeFree(at);
+    at = next;
+  }
+  t.sqHead = t.sqTail = t.sqNext = 0;
+  coldOf(t).sqCount = 0;
+}

@@ -1,0 +1,178 @@
+// Transmitted, unacknowledged segments in sequence order: what loss detection works on (RFC 6675's scoreboard, and
+// what RACK needs: when each was last sent). sackedBytes, lostBytes and retransBytes of the block always equal the
+// sums over the marks, except that without SACK sackedBytes stands for duplicate ACKs (recovery.ts).
+
+import { CTL_TX_HEAD } from '../abi/layout';
+import { nowUs } from '../abi/runtime';
+import { nowMs } from './isn';
+import { TXM_FIN, TXM_LOST, TXM_RETRANS, TXM_SACKED, TxSeg, txSegAlloc, txSegFree } from './records';
+import { seqLe, seqLt } from './seq';
+import { sendNodeAt } from './sendq';
+import { FL_SACK, Tcb } from './tcb';
+
+@inline
+export function txSegAt(address: u32): TxSeg {
+  return changetype<TxSeg>(<usize>address);
+}
+
+/** Sequence numbers it occupies. */
+@inline
+export function txSegSpace(s: TxSeg): u32 {
+  return <u32>s.len + <u32>((s.mark & TXM_FIN) != 0);
+}
+
+/** Appends the record `at` (from txSegAlloc) for a segment that was just published. */
+@inline
+export function txSegAppend(t: Tcb, at: u32, seq: u32, len: u32, node: u32, mark: u32): void {
+  const s = txSegAt(at);
+  s.next = 0;
+  s.seq = seq;
+  s.len = <u16>len;
+  s.mark = <u8>mark;
+  s.times = 0;
+  s.node = node;
+  s.sentUs = nowUs;
+  s.txPos = load<u32>(CTL_TX_HEAD);
+  s.firstMs = nowMs();
+  if (t.txTail) txSegAt(t.txTail).next = at;
+  else t.txHead = at;
+  t.txTail = at;
+}
+
+/** Takes `space` sequence numbers of a segment with these marks off the block's sums. */
+@inline
+function forget(t: Tcb, mark: u32, space: u32, whole: bool): void {
+  if (mark & TXM_SACKED) {
+    t.sackedBytes -= space;
+    if (whole) t.sackedSegs--;
+  }
+  if (mark & TXM_LOST) {
+    t.lostBytes -= space;
+    if (mark & TXM_RETRANS) t.retransBytes -= space;
+  }
+}
+
+// Results of txSegAcked().
+/** When the oldest newly acknowledged segment that was never retransmitted was sent; 0 = there is none. */
+export let ackedSentUs: u64 = 0;
+/** Some newly acknowledged segment had been retransmitted. */
+export let ackedRetransmitted: bool = false;
+
+/** Drops the records below `ack` and shortens the one across it. */
+export function txSegAcked(t: Tcb, ack: u32): void {
+  ackedSentUs = 0;
+  ackedRetransmitted = false;
+  let at = t.txHead;
+  while (at) {
+    const s = txSegAt(at);
+    const mark: u32 = s.mark;
+    const space = txSegSpace(s);
+    if (!seqLe(s.seq + space, ack)) {
+      if (seqLt(s.seq, ack)) shorten(t, s, ack);
+      break;
+    }
+    if (s.times != 0) ackedRetransmitted = true;
+    else if (ackedSentUs == 0 && (mark & TXM_SACKED) == 0) ackedSentUs = s.sentUs;
+    if (mark & (TXM_SACKED | TXM_LOST)) forget(t, mark, space, true);
+    const next = s.next;
+    txSegFree(at);
+    at = next;
+  }
+  t.txHead = at;
+  if (!at) t.txTail = 0;
+}
+
+function shorten(t: Tcb, s: TxSeg, ack: u32): void {
+  const cut = ack - s.seq;
+  forget(t, s.mark, cut, false);
+  s.seq = ack;
+  s.len -= <u16>cut;
+  s.node = nodeHolding(s.node, ack);
+}
+
+/** The send-queue piece that holds `seq`, found from an earlier one. */
+export function nodeHolding(from: u32, seq: u32): u32 {
+  let at = from;
+  while (at) {
+    const node = sendNodeAt(at);
+    if (seqLt(seq, node.seq + node.len)) return at;
+    at = node.next;
+  }
+  return 0;
+}
+
+/** Splits a segment so that its first part has `len` payload bytes. False when there is no record left. */
+export function txSegSplit(t: Tcb, at: u32, len: u32): bool {
+  const rest = txSegAlloc();
+  if (!rest) return false;
+  const s = txSegAt(at);
+  const r = txSegAt(rest);
+  memory.copy(rest, at, offsetof<TxSeg>());
+  r.seq = s.seq + len;
+  r.len = <u16>(<u32>s.len - len);
+  r.node = nodeHolding(s.node, r.seq);
+  s.len = <u16>len;
+  s.mark &= <u8>~TXM_FIN;
+  s.next = rest;
+  if (t.txTail == at) t.txTail = rest;
+  if (s.mark & TXM_SACKED) t.sackedSegs++;
+  return true;
+}
+
+/** Marks a segment lost, unless it is sacked or already so. */
+export function markLost(t: Tcb, s: TxSeg): void {
+  if (s.mark & (TXM_SACKED | TXM_LOST)) return;
+  s.mark |= <u8>TXM_LOST;
+  const space = txSegSpace(s);
+  t.lostBytes += space;
+  // Without SACK, sackedBytes are a guess that must not outgrow what is left.
+  if (!(t.flags & FL_SACK)) {
+    const left = t.sndNxt - t.sndUna - t.lostBytes;
+    if (t.sackedBytes > left) t.sackedBytes = left;
+  }
+}
+
+/** Marks a segment selectively acknowledged. True when it was not yet. */
+export function markSacked(t: Tcb, s: TxSeg): bool {
+  const mark: u32 = s.mark;
+  if (mark & TXM_SACKED) return false;
+  const space = txSegSpace(s);
+  if (mark & TXM_LOST) forget(t, mark, space, false);
+  s.mark = <u8>((mark & ~(TXM_LOST | TXM_RETRANS)) | TXM_SACKED);
+  t.sackedBytes += space;
+  t.sackedSegs++;
+  return true;
+}
+
+/** Marks everything outstanding lost (RFC 6298 §5.4 and RFC 6675 §5.1); `reneged` forgets SACK information first. */
+export function markAllLost(t: Tcb, reneged: bool): void {
+  t.lostBytes = t.retransBytes = 0;
+  if (reneged || !(t.flags & FL_SACK)) {
+    t.sackedBytes = 0;
+    t.sackedSegs = 0;
+  }
+  let at = t.txHead;
+  while (at) {
+    const s = txSegAt(at);
+    let mark: u32 = s.mark & ~(TXM_LOST | TXM_RETRANS);
+    if (reneged) mark &= ~TXM_SACKED;
+    if (!(mark & TXM_SACKED)) {
+      mark |= TXM_LOST;
+      t.lostBytes += txSegSpace(s);
+    }
+    s.mark = <u8>mark;
+    at = s.next;
+  }
+}
+
+export function txSegPurge(t: Tcb): void {
+  let at = t.txHead;
+  while (at) {
+    const next = txSegAt(at).next;
+    txSegFree(at);
+    at = next;
+  }
+  t.txHead = t.txTail = 0;
+  t.sackedBytes = t.lostBytes = t.retransBytes = 0;
+  t.sackedSegs = 0;
+}
