@@ -22,12 +22,11 @@ namespace {
 
 constexpr const char* kProgramName = "lunet_steer";
 constexpr const char* kPortsMap = "lunet_ports";
-constexpr const char* kOwnerMap = "lunet_owner";
 /** A killed process takes a moment to vanish; a restart right behind it waits this long. */
 constexpr int kOwnerDeathAttempts = 20;
 constexpr useconds_t kOwnerDeathWaitUs = 25'000;
 
-/** As in xdp/lunet.bpf.c. */
+/** Who attached a program: the words behind the port bits of its map. */
 struct Owner {
   uint64_t pidNamespace;
   uint64_t startTicks;
@@ -70,8 +69,8 @@ Outcome attachedProgram(const std::string& interface, int index, Attached* attac
   return {};
 }
 
-/** The program's name, and a descriptor of its map `mapName` (-1 when it has none). */
-Fd openMap(uint32_t program, const char* mapName, std::string* programName) {
+/** The program's name, and a descriptor of its map of ports (-1 when it has none). */
+Fd openPortsMap(uint32_t program, std::string* programName) {
   Fd fd(bpf_prog_get_fd_by_id(program));
   if (fd.get() < 0) return Fd(-1);
   std::vector<uint32_t> maps(16);
@@ -85,7 +84,7 @@ Fd openMap(uint32_t program, const char* mapName, std::string* programName) {
     Fd map(bpf_map_get_fd_by_id(maps[i]));
     bpf_map_info mapInfo = {};
     bytes = sizeof mapInfo;
-    if (map.get() >= 0 && bpf_obj_get_info_by_fd(map.get(), &mapInfo, &bytes) == 0 && strcmp(mapInfo.name, mapName) == 0) {
+    if (map.get() >= 0 && bpf_obj_get_info_by_fd(map.get(), &mapInfo, &bytes) == 0 && strcmp(mapInfo.name, kPortsMap) == 0) {
       return map;
     }
   }
@@ -114,6 +113,23 @@ uint64_t startTicks(uint64_t pid) {
   return strtoull(field.c_str(), nullptr, 10);
 }
 
+bool readOwner(int map, uint32_t firstWord, Owner* owner) {
+  uint64_t* words[] = {&owner->pidNamespace, &owner->startTicks, &owner->pid};
+  for (uint64_t* word : words) {
+    const uint32_t key = firstWord++;
+    if (bpf_map_lookup_elem(map, &key, word) != 0) return false;
+  }
+  return true;
+}
+
+bool writeOwner(int map, uint32_t firstWord, const Owner& owner) {
+  for (const uint64_t word : {owner.pidNamespace, owner.startTicks, owner.pid}) {
+    const uint32_t key = firstWord++;
+    if (bpf_map_update_elem(map, &key, &word, BPF_ANY) != 0) return false;
+  }
+  return true;
+}
+
 bool alive(const Owner& owner) {
   // Another namespace's process cannot be seen: leave its program alone.
   if (owner.pidNamespace != ownPidNamespace()) return true;
@@ -133,15 +149,14 @@ Outcome XdpProgram::clearStale() {
   if (Outcome failure = attachedProgram(interface_, index_, &attached)) return failure;
   if (attached.id == 0) return {};
   std::string name;
-  const Fd map = openMap(attached.id, kOwnerMap, &name);
+  const Fd map = openPortsMap(attached.id, &name);
   if (name != kProgramName || map.get() < 0) {
     return Failure{"EEXIST", interface_ + " has an XDP program of somebody else (" + (name.empty() ? "unnamed" : name) +
                                  ", id " + std::to_string(attached.id) + "). Take it off with: ip link set " + interface_ +
                                  " xdp off"};
   }
   Owner owner = {};
-  const uint32_t key = 0;
-  for (int i = 0; bpf_map_lookup_elem(map.get(), &key, &owner) == 0 && owner.pid != 0 && alive(owner); i++) {
+  for (int i = 0; readOwner(map.get(), kPortWords, &owner) && owner.pid != 0 && alive(owner); i++) {
     if (i == kOwnerDeathAttempts) {
       return Failure{"EBUSY", interface_ + " is used by lunet in process " + std::to_string(owner.pid) +
                                   ". End it, or use another interface"};
@@ -157,14 +172,14 @@ Outcome XdpProgram::takeOver() {
   Attached attached;
   if (Outcome failure = attachedProgram(interface_, index_, &attached)) return failure;
   std::string name;
-  const Fd owners = attached.id == 0 ? Fd(-1) : openMap(attached.id, kOwnerMap, &name);
-  Fd ports = attached.id == 0 ? Fd(-1) : openMap(attached.id, kPortsMap, &name);
-  if (name != kProgramName || owners.get() < 0 || ports.get() < 0) {
+  Fd ports = attached.id == 0 ? Fd(-1) : openPortsMap(attached.id, &name);
+  if (name != kProgramName || ports.get() < 0) {
     return Failure{"ERR_LUNET_XDP", "the driver did not attach lunet's XDP program to " + interface_};
   }
-  const uint32_t key = 0;
-  const Owner self = {ownPidNamespace(), startTicks(static_cast<uint64_t>(getpid())), static_cast<uint64_t>(getpid())};
-  if (bpf_map_update_elem(owners.get(), &key, &self, BPF_ANY) != 0) return failed("the XDP program's owner cannot be set", errno);
+  const uint64_t pid = static_cast<uint64_t>(getpid());
+  if (!writeOwner(ports.get(), kPortWords, {ownPidNamespace(), startTicks(pid), pid})) {
+    return failed("the XDP program's owner cannot be set", errno);
+  }
   program_ = attached.id;
   portsMap_ = ports.release();
   const int index = index_;

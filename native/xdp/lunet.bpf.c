@@ -15,6 +15,7 @@
 
 #define MAX_QUEUES 64
 #define PORT_WORDS (65536 / 64)
+#define OWNER_WORDS 3
 /** More fragments follow, or this is not the first. */
 #define IP_FRAGMENT 0x3fff
 
@@ -26,27 +27,16 @@ struct {
   __type(value, __u32);
 } xsks_map SEC(".maps");
 
-/** A bit for each TCP port: 1 = lunet. Word i holds ports 64 i to 64 i + 63. */
+/**
+ * Word i < 1024: a bit for each TCP port from 64 i on, 1 = lunet. The words behind them are not the program's: they
+ * tell a later start who attached it (native/xdp.cc). They are in this map because the kernel lists only maps in use.
+ */
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, PORT_WORDS);
+  __uint(max_entries, PORT_WORDS + OWNER_WORDS);
   __type(key, __u32);
   __type(value, __u64);
 } lunet_ports SEC(".maps");
-
-/** Who attached the program, so that a later start can tell a running process from a dead one. native/xdp.cc. */
-struct owner {
-  __u64 pidNamespace;
-  __u64 startTicks;
-  __u64 pid;
-};
-
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(max_entries, 1);
-  __type(key, __u32);
-  __type(value, struct owner);
-} lunet_owner SEC(".maps");
 
 SEC("xdp")
 int lunet_steer(struct xdp_md *context) {

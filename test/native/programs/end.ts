@@ -1,0 +1,117 @@
+// One end of a link as a process of its own, told what to do by lines on standard input; answers are JSON lines.
+//
+//   node end.js URI [zones rxZones]
+//
+//   echo        send every frame back as it came (default)
+//   swap        as echo, with the Ethernet, IPv4 and TCP source and destination exchanged
+//   collect     keep the frames
+//   send HEX…   send a frame, its segments separated by blanks
+//   report      → { frames, collected, stats, copied, completed }
+//   steer PORT ON
+//   crash throw|exit|abort
+//   quit        close and end
+import { createInterface } from 'node:readline';
+import { openEnd, type RingEnd } from '../ring-end.js';
+
+type Mode = 'echo' | 'swap' | 'collect';
+
+const say = (message: object): void => {
+  process.stdout.write(`${JSON.stringify(message)}\n`);
+};
+
+const [uri, zones, rxZones] = process.argv.slice(2);
+let end: RingEnd;
+try {
+  end = await openEnd(uri, {
+    ...(zones === undefined ? {} : { zones: Number(zones) }),
+    ...(rxZones === undefined ? {} : { rxZones: Number(rxZones) }),
+  });
+} catch (error) {
+  const { code, message } = error as { code?: string; message: string };
+  say({ failed: code, message });
+  process.exit(3);
+}
+
+let mode: Mode = 'echo';
+let frames = 0;
+let running = true;
+const collected: { hex: string; flags: number }[] = [];
+
+function swapped(frame: Uint8Array): Uint8Array {
+  const out = Uint8Array.from(frame);
+  const exchange = (a: number, b: number, count: number): void => {
+    out.set(frame.subarray(b, b + count), a);
+    out.set(frame.subarray(a, a + count), b);
+  };
+  exchange(0, 6, 6);
+  if (frame[12] === 8 && frame[13] === 0) {
+    exchange(26, 30, 4);
+    if (frame[23] === 6) exchange(34, 36, 2);
+  }
+  return out;
+}
+
+function spin(): void {
+  for (let i = 0; i < 64; i++) {
+    if (mode === 'echo') {
+      frames += end.echo();
+      continue;
+    }
+    for (const { bytes, flags } of end.turn()) {
+      frames++;
+      if (mode === 'swap') end.send(swapped(bytes));
+      else collected.push({ hex: Buffer.from(bytes).toString('hex'), flags });
+    }
+  }
+  if (running) setImmediate(spin);
+}
+
+function report(): void {
+  const { link, attachment, completed } = end;
+  const { mac, driver, mtu } = link.info;
+  say({
+    frames,
+    collected,
+    stats: link.stats(),
+    copied: end.linkCopiedBytes(),
+    completed: completed.length,
+    hugepages: attachment.hugepages,
+    info: { mac: Buffer.from(mac).toString('hex'), driver, mtu },
+  });
+}
+
+createInterface({ input: process.stdin })
+  .on('line', (line) => {
+    const [command, ...rest] = line.split(' ');
+    switch (command) {
+      case 'echo':
+      case 'swap':
+      case 'collect':
+        mode = command;
+        break;
+      case 'send':
+        end.send(...rest.map((hex) => Uint8Array.from(Buffer.from(hex, 'hex'))));
+        break;
+      case 'report':
+        report();
+        break;
+      case 'steer':
+        end.link.steer?.(Number(rest[0]), rest[1] === 'true');
+        break;
+      case 'crash':
+        if (rest[0] === 'abort') process.abort();
+        if (rest[0] === 'exit') process.exit(0);
+        throw new Error('on request');
+      default:
+        running = false;
+        end.close();
+        process.exit(0);
+    }
+  })
+  .on('close', () => {
+    running = false;
+    end.close();
+  });
+
+say({ ready: true });
+spin();
