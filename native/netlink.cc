@@ -168,11 +168,12 @@ class NetlinkSocket : public std::enable_shared_from_this<NetlinkSocket> {
 
   static void onReadable(uv_poll_t* poll, int status, int) {
     const std::shared_ptr<NetlinkSocket> socket = static_cast<NetlinkSocket*>(poll->data)->shared_from_this();
-    (void)status;  // An error state of the socket is told by recvmsg(), with its errno.
     napi_handle_scope scope;
     if (napi_open_handle_scope(socket->env_, &scope) != napi_ok) return;
     socket->receive();
     napi_close_handle_scope(socket->env_, scope);
+    // libuv stops polling when the socket has a pending error, as after an overrun; recvmsg() has taken it.
+    if (status < 0 && !socket->closing_) uv_poll_start(poll, UV_READABLE, &NetlinkSocket::onReadable);
   }
 
   void receive() {

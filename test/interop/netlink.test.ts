@@ -115,6 +115,19 @@ test('a hundred routes at once all arrive', async () => {
   await agrees();
 });
 
+test('notifications that did not fit into the socket are made up for by a dump', async () => {
+  const { dumps } = await report();
+  const routes = Array.from({ length: 40_000 }, (_, i) => `10.${60 + (i >> 14)}.${(i >> 6) & 255}.${(i & 63) << 2}/30`);
+  program.send({ ask: 'sleep', ms: 2000 });
+  const add = routes.map((route) => `route add ${route} via ${host(253)}\n`).join('');
+  await pair.a.run('ip', ['-batch', '-'], { input: add });
+  await until('it has dumped again', async () => (await report()).dumps > dumps);
+  await agrees();
+  assert.ok(Object.keys((await report()).routes).length > routes.length);
+  await pair.a.run('ip', ['-batch', '-'], { input: add.replaceAll(' add ', ' del ') });
+  await agrees();
+});
+
 test('the kernel resolves a neighbour that is there, and says so of one that is not', async () => {
   const mapped = (last: number): number[] => [
     ...[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255],

@@ -16,7 +16,7 @@ export interface TablesReport {
   info: { kind: string; mtuBytes: number; index: number; addresses: string[] };
 }
 
-export type TablesRequest = { ask: 'report' } | { ask: 'resolve'; address: number[] };
+export type TablesRequest = { ask: 'report' } | { ask: 'resolve'; address: number[] } | { ask: 'sleep'; ms: number };
 
 const ifname = process.argv[2];
 const core = createFakeCore();
@@ -33,6 +33,11 @@ const info = await interfaceInfo(loadNative(), ifname);
 process.on('message', (request: TablesRequest) => {
   if (request.ask === 'resolve') {
     sync.resolve(Uint8Array.from(request.address));
+    return;
+  }
+  if (request.ask === 'sleep') {
+    // The whole thread: nothing reads the netlink socket meanwhile.
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, request.ms);
     return;
   }
   const report: TablesReport = {
