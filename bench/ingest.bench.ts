@@ -1,8 +1,9 @@
 // Receive path by depth: how far a frame gets before it is dropped or answered. Frames are injected by hand, so that
 // the same ones can come again and again.
+import { writeAddress } from '../src/host/core/address.js';
 import * as L from '../src/host/core/layout.js';
-import { icmpEcho, ipFrame, RST, tcpFrame } from '../test/helpers/frames.js';
-import { manualCore } from '../test/helpers/manual.js';
+import { icmpEcho, ipFrame, PEER_IP, RST, tcpFrame } from '../test/helpers/frames.js';
+import { manualCore, PEER_MAC } from '../test/helpers/manual.js';
 import { bench, type Case } from './harness.js';
 
 const BURST = 32;
@@ -21,6 +22,9 @@ function inject(name: string, frame: Uint8Array, trusted = false): Case {
   const txMask = u32[L.CTL_TX_SIZE >> 2] - 1;
   const doneAt = u32[L.CTL_DONE_AT >> 2] >> 2;
   const doneMask = u32[L.CTL_DONE_SIZE >> 2] - 1;
+  writeAddress(u8, core.scratch, PEER_IP.join('.'));
+  u8.set(PEER_MAC, core.scratch + 16);
+  core.neighSet(core.scratch, core.scratch + 16);
   // Objects leave the pool through the first injection and come back through the FREE ring ever after.
   const objects: number[] = [];
   const firstFree = u32[L.CTL_FREE_HEAD >> 2];
