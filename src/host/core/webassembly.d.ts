@@ -16,6 +16,7 @@ declare namespace WebAssembly {
     readonly module: Module;
     readonly instance: Instance;
   }
+  class RuntimeError extends Error {}
   class Table {}
   class Global {}
   type Imports = Record<string, Record<string, unknown>>;
