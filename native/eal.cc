@@ -45,11 +45,7 @@ Log& log() {
 }
 
 ssize_t writeLog(void*, const char* text, size_t bytes) {
-  std::lock_guard guard(log().lock);
-  std::string line(text, bytes);
-  while (!line.empty() && (line.back() == '\n' || line.back() == ' ')) line.pop_back();
-  if (!line.empty()) log().lines.push_back(line);
-  if (log().lines.size() > kLogLines) log().lines.pop_front();
+  addLog(std::string(text, bytes));
   return static_cast<ssize_t>(bytes);
 }
 
@@ -92,6 +88,14 @@ unsigned freeHugepages() {
   unsigned pages = 0;
   file >> pages;
   return pages;
+}
+
+void addLog(const std::string& text) {
+  const size_t end = text.find_last_not_of(" \n");
+  if (end == std::string::npos) return;
+  std::lock_guard guard(log().lock);
+  log().lines.push_back(text.substr(0, end + 1));
+  if (log().lines.size() > kLogLines) log().lines.pop_front();
 }
 
 std::string takeLog() {

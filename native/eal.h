@@ -41,5 +41,7 @@ unsigned freeHugepages();
 
 /** What DPDK logged since the last call: at most its last few lines, joined by "; ". */
 std::string takeLog();
+/** Adds a line of another library to that. */
+void addLog(const std::string& text);
 
 }  // namespace lunet::eal

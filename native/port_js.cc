@@ -248,6 +248,9 @@ Napi::Value openPort(const Napi::CallbackInfo& info) {
     h->wakeup().disarm(h->port());
     return call.Env().Undefined();
   });
+  setMethod(env, object, "wakeupStale", handle, [](const Handle& h, const Napi::CallbackInfo& call) -> Napi::Value {
+    return Napi::Boolean::New(call.Env(), h->wakeup().stale(h->port()));
+  });
   setMethod(env, object, "stats", handle, stats);
   setMethod(env, object, "steer", handle, steer);
   setMethod(env, object, "close", handle, [](const Handle& h, const Napi::CallbackInfo& call) -> Napi::Value {

@@ -59,7 +59,7 @@ bool Wakeup::arm(Port& port, Napi::Function callback) {
 }
 
 bool Wakeup::watch(int fd) {
-  if (poll_ && fd != source_) close();
+  if (poll_ && fd != source_) dropPoll();
   if (!poll_) {
     uv_loop_t* loop = nullptr;
     if (napi_get_uv_event_loop(env_, &loop) != napi_ok) return false;
@@ -101,8 +101,16 @@ void Wakeup::disarm(Port& port) {
   callback_.Reset();
 }
 
+bool Wakeup::stale(const Port& port) const {
+  return !callback_.IsEmpty() && port.options().memif && memif::interruptMasked(port);
+}
+
 void Wakeup::close() {
   callback_.Reset();
+  dropPoll();
+}
+
+void Wakeup::dropPoll() {
   source_ = -1;
   if (!poll_) return;
   poll_->owner = nullptr;

@@ -19,6 +19,8 @@ class Wakeup {
   /** Calls `callback` once when frames may be waiting. False where the driver has nothing to wait on. */
   bool arm(Port& port, Napi::Function callback);
   void disarm(Port& port);
+  /** What was armed can no longer fire: a memif peer went away, or a new one came. */
+  bool stale(const Port& port) const;
   /** Stops for good. The handle is gone a turn of libuv later; nothing refers to this object from then on. */
   void close();
 
@@ -31,6 +33,7 @@ class Wakeup {
   };
 
   bool watch(int fd);
+  void dropPoll();
   void fired();
 
   Napi::Env env_;

@@ -9,11 +9,14 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdarg>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <sstream>
 #include <vector>
 
+#include "eal.h"
 #include "residue.h"
 
 namespace lunet {
@@ -141,6 +144,14 @@ bool alive(const Owner& owner) {
 Outcome XdpProgram::clearStale() {
   index_ = static_cast<int>(if_nametoindex(interface_.c_str()));
   if (index_ == 0) return Failure{"ENODEV", "there is no interface " + interface_ + ". See ip link for those there are"};
+  // libbpf's words belong into the error, not onto the terminal.
+  libbpf_set_print([](libbpf_print_level level, const char* format, va_list arguments) {
+    char text[512];
+    if (level == LIBBPF_DEBUG) return 0;
+    const int length = vsnprintf(text, sizeof text, format, arguments);
+    if (length > 0) eal::addLog(text);
+    return length;
+  });
   // The UMEM is locked memory. Where the limit cannot be raised CAP_IPC_LOCK lifts it; else the driver will say so.
   const rlimit unlimited = {RLIM_INFINITY, RLIM_INFINITY};
   setrlimit(RLIMIT_MEMLOCK, &unlimited);

@@ -38,6 +38,8 @@ const HUGEPAGES = 52;
 const MEMIF_WAIT_MS = 1000;
 const MEMIF_LOOK_MS = 5;
 const MEMIF_RETRY_MS = 50;
+/** How often a sleeper looks whether its peer is still the one that will wake it. */
+const WAKEUP_CHECK_MS = 50;
 /** Kernel drivers that hand over frames whose TCP checksum a local sender left for hardware that does not exist. */
 const PARTIAL_CHECKSUM_DRIVERS = new Set(['veth', 'tun', 'bridge', 'virtio_net']);
 const SHARED_RINGS = '1 on transmit, 1 on receive (by the driver, into and out of the shared rings)';
@@ -70,24 +72,50 @@ export function openDpdkLink(uri: DpdkUri): Link {
     description: `${plan.description}, DPDK on ${port.hugepages ? 'hugepages' : 'ordinary pages'}`,
     copiesPerPayloadByte: plan.copiesPerPayloadByte,
   });
-  return uri.scheme === 'xdp' ? xdpLink(info, port, uri.ports) : portLink(info, port, isMemifClient(uri));
+  return uri.scheme === 'xdp' ? xdpLink(info, port, uri) : portLink(info, port, uri);
 }
 
-function isMemifClient(uri: DpdkUri): boolean {
-  return uri.scheme === 'memif' && uri.role === 'client';
-}
-
-function portLink(info: LinkInfo, port: NativePort, memifClient: boolean): Link {
+function portLink(info: LinkInfo, port: NativePort, uri: DpdkUri): Link {
+  const memif = uri.scheme === 'memif';
   let closed = false;
   let retry: NodeJS.Timeout | null = null;
+  let wakeupCheck: NodeJS.Timeout | null = null;
   const forget = closeOnSignal(close);
 
   function close(): void {
     if (closed) return;
     closed = true;
     if (retry) clearInterval(retry);
+    stopWakeupCheck();
     forget();
     port.close();
+  }
+
+  function stopWakeupCheck(): void {
+    if (wakeupCheck) clearInterval(wakeupCheck);
+    wakeupCheck = null;
+  }
+
+  function armWakeup(callback: () => void): boolean {
+    if (closed) return false;
+    if (port.hasBacklog()) {
+      setImmediate(callback);
+      return true;
+    }
+    const wake = (): void => {
+      stopWakeupCheck();
+      callback();
+    };
+    if (!port.armWakeup(wake)) return false;
+    if (!memif) return true;
+    stopWakeupCheck();
+    wakeupCheck = setInterval(() => {
+      if (!port.wakeupStale()) return;
+      port.disarmWakeup();
+      wake();
+    }, WAKEUP_CHECK_MS);
+    wakeupCheck.unref();
+    return true;
   }
 
   /** A client whose server went away, or is not there yet, tries again for as long as it is open. */
@@ -123,27 +151,24 @@ function portLink(info: LinkInfo, port: NativePort, memifClient: boolean): Link 
     },
     start(): void | Promise<void> {
       port.start();
-      return memifClient ? keepConnected() : undefined;
+      return memif && uri.role === 'client' ? keepConnected() : undefined;
     },
     burst: port.burst,
-    armWakeup(callback): boolean {
-      if (closed) return false;
-      if (port.hasBacklog()) {
-        setImmediate(callback);
-        return true;
-      }
-      return port.armWakeup(callback);
+    armWakeup,
+    disarmWakeup(): void {
+      stopWakeupCheck();
+      port.disarmWakeup();
     },
-    disarmWakeup: () => port.disarmWakeup(),
     stats: () => port.stats(),
     close,
   };
 }
 
-function xdpLink(info: LinkInfo, port: NativePort, ports: readonly PortRange[] | null): Link {
+function xdpLink(info: LinkInfo, port: NativePort, uri: Extract<DpdkUri, { scheme: 'xdp' }>): Link {
+  const { ports } = uri;
   for (const [first, last] of ports ?? [CLIENT_PORTS]) port.steer(first, last, true);
   return {
-    ...portLink(info, port, false),
+    ...portLink(info, port, uri),
     steer(number, on): void {
       // Ports named in the URI, and the client range, stay with lunet.
       const [first, last] = CLIENT_PORTS;

@@ -59,6 +59,8 @@ export interface NativePort {
   burst(): number;
   armWakeup(callback: () => void): boolean;
   disarmWakeup(): void;
+  /** What was armed can no longer fire: a memif peer went away, or a new one came. */
+  wakeupStale(): boolean;
   stats(): Record<string, number>;
   steer(first: number, last: number, on: boolean): void;
   close(): void;
