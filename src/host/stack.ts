@@ -90,6 +90,13 @@ export interface Stack {
   release(handle: number): void;
   /** Something was queued from outside a callback: the loop shall look soon. */
   kick(): void;
+  /** Whether the loop's turn is under way, and with it the callback that asks. */
+  readonly turning: boolean;
+  /**
+   * Brings the core's clock up to date. Call it before the core's send() and shutdown() when no turn is under way, and
+   * in callbacks that may have computed for long: a timer armed in the past expires early.
+   */
+  enter(): void;
   /** Whether a handle keeps the process alive, as in node:net. */
   ref(handle: number): void;
   unref(handle: number): void;
@@ -286,6 +293,7 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
       return handle;
     },
     connect(o, handler) {
+      loop.enter();
       writeAddress(u8, scratch, o.address);
       if (o.localAddress) writeAddress(u8, scratch + 16, o.localAddress);
       const handle = core.connect(
@@ -316,6 +324,10 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
       loop.kick();
     },
     kick: () => loop.kick(),
+    get turning() {
+      return loop.turning;
+    },
+    enter: () => loop.enter(),
     ref(handle) {
       unreferenced.delete(handle);
       updateHold();
@@ -335,6 +347,7 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
       closing ??= new Promise((resolve) => {
         setImmediate(() => {
           for (const callback of closeCallbacks) callback();
+          loop.enter();
           for (const handle of [...handlers.keys()]) core.abort(handle);
           handlers.clear();
           for (let i = 0; i < CLOSING_TURNS; i++) loop.turn();

@@ -113,9 +113,11 @@ class Peer {
         break;
       case 10:
         // Misuse: addresses that are not ours to give.
-        core.free(r.u32());
-        core.send(handle, r.u32(), r.u32());
-        core.dup(r.u32());
+        for (const addr of [0, r.below(131072), 0x80000000 + r.below(0x7fffffff)]) {
+          assert.ok(core.free(addr) < 0);
+          assert.ok(core.dup(addr) < 0);
+          assert.ok(core.send(handle, addr, 1 + r.u32()) < 0);
+        }
         break;
       default:
         while (this.kept.length > 0) assert.is(core.free(this.kept.pop() ?? 0), 0);

@@ -44,6 +44,9 @@ const WAKEUP_CHECK_MS = 50;
 const PARTIAL_CHECKSUM_DRIVERS = new Set(['veth', 'tun', 'bridge', 'virtio_net']);
 const SHARED_RINGS = '1 on transmit, 1 on receive (by the driver, into and out of the shared rings)';
 
+/** The shim stamps CLOCK_MONOTONIC, as process.hrtime() does; performance.now() is cheaper and begins later. */
+const CLOCK_OFFSET_NS = Number(process.hrtime.bigint()) - performance.now() * 1e6;
+
 const xdpObject = fileURLToPath(new URL('../../../../build/xdp/lunet.o', import.meta.url));
 
 const frameBytesOf = (mtu: number): number => Math.max(MIN_FRAME_BYTES, mtu + ETHERNET_BYTES + VLAN_BYTES);
@@ -154,6 +157,7 @@ function portLink(info: LinkInfo, port: NativePort, uri: DpdkUri): Link {
       return memif && uri.role === 'client' ? keepConnected() : undefined;
     },
     burst: port.burst,
+    clockNs: () => performance.now() * 1e6 + CLOCK_OFFSET_NS,
     armWakeup,
     disarmWakeup(): void {
       stopWakeupCheck();

@@ -59,6 +59,8 @@ export interface Link {
    * Returns the number of receive descriptors written from entry 0 of the receive ring on.
    */
   burst(): number;
+  /** The clock that bursts stamp, nanoseconds, read now. */
+  clockNs(): number;
   /** Calls back once when frames may be waiting. Returns false where the link cannot tell. */
   armWakeup(callback: () => void): boolean;
   disarmWakeup(): void;

@@ -206,6 +206,7 @@ export function memoryLink(name: string, options: MemoryLinkOptions = {}): Link 
       f64[L.CTL_CLOCK_NS >> 3] = clockNs();
       return receive();
     },
+    clockNs,
     armWakeup(callback): boolean {
       wakeup = callback;
       if (inboxTail !== inboxHead) wake();

@@ -26,10 +26,16 @@ export interface Loop {
   hold(on: boolean): void;
   /** The link's clock as of the last burst, microseconds. */
   nowUs(): number;
+  /** Whether a turn is under way: the core's clock is then as fresh as the last burst. */
+  readonly turning: boolean;
+  /** Brings the core's clock up to date, so that what is sent next is not timed from the past. */
+  enter(): void;
 }
 
 /** Microseconds between two looks at the core's timers: its wheel turns every 128. */
 const POLL_US = 128;
+/** A turn that comes later than this after the last one follows a stall of this thread. */
+const STALL_US = 1000;
 /** A timer of Node's is this late at most by rounding; nearer deadlines are spun for. */
 const TIMER_GRAIN_US = 1000;
 const MAX_TIMEOUT_MS = 0x7fffffff;
@@ -54,7 +60,9 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
   let nextPollUs = 0;
   let deadlineUs = 0;
   let lastWorkUs = 0;
+  let lastTurnUs = 0;
   let kicked = false;
+  let turning = false;
 
   /** Returns the number of events; whether there was any work is known from lastWorkUs. */
   function turn(): number {
@@ -63,7 +71,11 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
     if (frames > 0 || u32[doneHead] !== u32[doneTail]) core.ingest(frames, nowUs);
     const events = drain();
     if (!running) return events;
-    if (nowUs >= nextPollUs || nowUs >= deadlineUs) {
+    // After a stall, what arrived meanwhile may still be on its way through this thread's other stacks or the driver:
+    // a timer that only we were late for must not fire before the next turn has looked.
+    const stalled = nowUs - lastTurnUs > STALL_US;
+    lastTurnUs = nowUs;
+    if (!stalled && (nowUs >= nextPollUs || nowUs >= deadlineUs)) {
       deadlineUs = core.poll(nowUs);
       nextPollUs = nowUs + POLL_US;
     } else {
@@ -78,6 +90,7 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
     kicked = false;
     let startUs = -1;
     let eventsSeen = false;
+    turning = true;
     try {
       do {
         if (turn() > 0) eventsSeen = true;
@@ -87,13 +100,14 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
         if (startUs < 0) startUs = f64[clock] / 1000;
       } while (running && f64[clock] / 1000 - startUs < yieldUs);
     } finally {
+      turning = false;
       if (running) schedule();
     }
   }
 
   function schedule(): void {
     const nowUs = f64[clock] / 1000;
-    if (kicked || nowUs - lastWorkUs < idleSpinUs) return again();
+    if (kicked || nowUs - lastWorkUs < idleSpinUs || nowUs >= deadlineUs) return again();
     deadlineUs = core.poll(nowUs);
     nextPollUs = nowUs + POLL_US;
     const pending = u32[txHead] !== u32[txTail] || u32[L.CTL_EVENT_HEAD >> 2] !== u32[L.CTL_EVENT_TAIL >> 2];
@@ -158,5 +172,11 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
       }
     },
     nowUs: () => f64[clock] / 1000,
+    get turning() {
+      return turning;
+    },
+    enter(): void {
+      if (running) core.flush(link.clockNs() / 1000);
+    },
   };
 }

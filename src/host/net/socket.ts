@@ -444,6 +444,7 @@ export class Socket extends Duplex implements StackMember {
     }
     if (this.#handle !== 0) {
       // A connection that is already dead has told so, or will: there is no end left to send.
+      this.#context!.stack.enter();
       this.#context!.core.shutdown(this.#handle);
       this.#context!.stack.kick();
     }
@@ -478,6 +479,7 @@ export class Socket extends Duplex implements StackMember {
     context.forget(this.#retry);
     context.leave(this);
     this.#handle = 0;
+    context.stack.enter();
     if (this.#reset) context.core.abort(handle);
     else context.core.close(handle);
     context.stack.release(handle);

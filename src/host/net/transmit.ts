@@ -50,6 +50,7 @@ export class Transmitter {
     const addr = core.alloc(len) >>> 0;
     if (addr === 0) return false;
     core.u8.set(chunk, addr);
+    this.#context.stack.enter();
     const status = core.send(this.#handle, addr, len);
     core.free(addr);
     if (status < 0) return false;
@@ -100,6 +101,7 @@ export class Transmitter {
 
   #flushPending(): TransmitStatus {
     const { core } = this.#context;
+    this.#context.stack.enter();
     const status = core.send(this.#handle, this.#pendingAddr, this.#pendingLen);
     if (status >= 0) {
       core.free(this.#pendingAddr);

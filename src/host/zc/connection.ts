@@ -91,9 +91,11 @@ export class ZcConnection implements SocketHandler {
    * Throws ERR_LUNET_ZBUF_… on memory that cannot be sent, EPIPE after end(), EBADF after close().
    */
   send(addr: number, len: number): boolean {
-    const result = this.#context.core.send(this.#handle, addr, len);
+    const { core, stack } = this.#context;
+    if (!stack.turning) stack.enter();
+    const result = core.send(this.#handle, addr, len);
     if (result >= 0) {
-      this.#context.stack.kick();
+      stack.kick();
       return true;
     }
     return this.#notSent(-result, addr, len);
@@ -116,6 +118,7 @@ export class ZcConnection implements SocketHandler {
       const { words } = pieces as Iov;
       for (let i = 0; i < 2 * count; i++) core.u32[at + i] = words[i];
     }
+    if (!stack.turning) stack.enter();
     const result = core.sendv(this.#handle, core.scratch, count);
     if (result >= 0) {
       stack.kick();
