@@ -245,9 +245,9 @@ function run(seed: number, frames: number): void {
   }
   for (const handle of peer.handles) core.abort(handle);
   for (const addr of peer.kept) core.free(addr);
-  for (let i = 0; i < 300; i++) {
+  for (let i = 0; i < 400; i++) {
     manual.take();
-    manual.nowUs += 1e6;
+    manual.nowUs += 30e6;
     manual.poll();
     for (const [handle, kind] of manual.events()) if (kind === L.EV_ACCEPT) while (core.abort(core.accept(handle)) >= 0);
   }
