@@ -60,8 +60,10 @@ function echo(p: u32, len: u32, addrs: u32): void {
   const l4 = frameL4(f);
   store<u64>(l4, load<u64>(p));
   store<u16>(l4, ICMP_ECHO_REPLY | (icmpCode(p) << 8));
-  // RFC 1624 eqn. 3: type 8 becomes 0, the first byte of its word.
-  store<u16>(l4, <u16>~fold(<u64>(<u16>~load<u16>(p, ICMP_CHECKSUM)) + <u16>~<u16>ICMP_ECHO), ICMP_CHECKSUM);
+  // RFC 1624 eqn. 3: type 8 becomes 0, the first byte of its word. A message of zeros only must not end at the sum
+  // of zero, and for any other the two zeros of one's complement are the same.
+  const sum = <u16>~fold(<u64>(<u16>~load<u16>(p, ICMP_CHECKSUM)) + <u16>~<u16>ICMP_ECHO);
+  store<u16>(l4, sum == 0 ? 0xffff : sum, ICMP_CHECKSUM);
   if (len > ICMP_DATA) framePayload(p + ICMP_DATA, len - ICMP_DATA);
   if (ipOutput(dst, addrs, PROTO_ICMP, ICMP_DATA, len - ICMP_DATA)) count(CNT_IcmpOutEchoReps);
 }
