@@ -73,6 +73,8 @@ const ARP_PROBES: u32 = 3;
 /** Interval of EV_NEIGH, and how many go unanswered: 3 s as well. */
 const EVENT_INTERVAL_US: u64 = 100_000;
 const EVENT_PROBES: u32 = 30;
+/** After a full event ring. */
+const EVENT_RETRY_US: u64 = 1_000;
 /** How long an ARP reply is believed: REACHABLE_TIME of RFC 4861 §10. */
 const REACHABLE_US: u64 = 30_000_000;
 
@@ -239,9 +241,12 @@ function ask(entry: u32): void {
   store<u8>(entry, load<u8>(entry, N_PROBES) + 1, N_PROBES);
   const config = load<u32>(CFG_FLAGS);
   if (config & CFGF_NEIGH_EVENTS) {
-    // With the event ring full the next try is as good.
-    eventPush(0, EV_NEIGH, entry, 0);
-    timerArm(entry + N_TIMER, nowUs + EVENT_INTERVAL_US);
+    if (eventPush(0, EV_NEIGH, entry, 0)) timerArm(entry + N_TIMER, nowUs + EVENT_INTERVAL_US);
+    else {
+      // The host has not made room: this was no question, and those who got none in come before those who did.
+      store<u8>(entry, load<u8>(entry, N_PROBES) - 1, N_PROBES);
+      timerArm(entry + N_TIMER, nowUs + EVENT_RETRY_US);
+    }
     return;
   }
   if (config & CFGF_ARP && isMapped(entry)) {

@@ -159,8 +159,11 @@ export function addressAdd(address: u32, prefixLength: u32): i32 {
   if (isMapped(address) && (prefixLength < 96 || ipv4IsMartian(mappedRaw(address)))) return -EINVAL;
   const earlier = interfacePrefix(address);
   if (earlier >= 0 && <u32>earlier != prefixLength) addressDel(address, <u32>earlier);
-  const error = insert(address, prefixLength, 0, 0, ROUTEF_CONNECTED);
-  return error != 0 ? error : interfaceAdd(address, prefixLength);
+  let error = interfaceAdd(address, prefixLength);
+  if (error != 0) return error;
+  error = insert(address, prefixLength, 0, 0, ROUTEF_CONNECTED);
+  if (error != 0) interfaceDel(address);
+  return error;
 }
 
 /** Takes an address back. -EINVAL when it was not ours with this prefix length. */
