@@ -13,6 +13,7 @@
         "pool.cc",
         "port.cc",
         "port_js.cc",
+        "quiesce.cc",
         "residue.cc",
         "thread.cc",
         "wakeup.cc",

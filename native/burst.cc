@@ -46,8 +46,11 @@ uint32_t Port::burst() {
   takeFreed();
   uint32_t frames = 0;
   if (likely(deviceStarted_)) {
-    if (staged_ != 0 || load(CTL_TX_HEAD) != load(CTL_TX_TAIL)) transmit();
-    frames = receive();
+    if (likely(quiesce::enter(slot_))) {
+      if (staged_ != 0 || load(CTL_TX_HEAD) != load(CTL_TX_TAIL)) transmit();
+      frames = receive();
+      quiesce::leave(slot_);
+    }
   } else {
     discardTransmit();
   }

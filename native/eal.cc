@@ -12,6 +12,8 @@
 #include <fstream>
 #include <thread>
 
+#include "quiesce.h"
+
 namespace lunet::eal {
 
 namespace {
@@ -138,6 +140,7 @@ Outcome start(const Options& options) {
     rte_openlog_stream(stream);
   }
 
+  quiesce::install();
   std::vector<std::string> args = arguments(options, hugepages);
   int result = -1;
   int error = 0;

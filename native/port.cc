@@ -55,6 +55,8 @@ Outcome Port::open() {
   settings.pci = options_.pci;
   if (Outcome failure = eal::start(settings)) return failure;
   if (Outcome failure = eal::adoptThread()) return failure;
+  slot_ = quiesce::takeSlot();
+  if (!slot_) return Failure{"ERR_LUNET_TOO_MANY_LINKS", "this process has too many links open. Close some first"};
   if (!options_.socketPath.empty()) {
     if (Outcome failure = memif::clearStaleSocket(options_.socketPath)) return failure;
   }
@@ -186,6 +188,7 @@ Outcome Port::start() {
   if (xdp_) {
     if (Outcome failure = xdp_->takeOver()) return failure;
   }
+  const auto exclusive = quiesce::Exclusive::when(options_.memif);
   const int result = rte_eth_dev_start(port_);
   deviceStarted_ = result == 0;
   // A memif client whose server is not there yet is a cable without a far end, not an error.
@@ -198,6 +201,7 @@ Outcome Port::start() {
 bool Port::reconnect() {
   std::lock_guard guard(eal::lock());
   if (!running_) return false;
+  const auto exclusive = quiesce::Exclusive::when(options_.memif);
   if (deviceStarted_) rte_eth_dev_stop(port_);
   deviceStarted_ = rte_eth_dev_start(port_) == 0;
   return deviceStarted_;
@@ -219,6 +223,7 @@ void Port::close() {
   std::lock_guard guard(eal::lock());
   running_ = false;
   if (opened_) {
+    const auto exclusive = quiesce::Exclusive::when(options_.memif);
     for (uint32_t i = 0; i < staged_; i++) rte_pktmbuf_free(stagedFrames_[i]);
     staged_ = 0;
     wasm_ = nullptr;
@@ -233,6 +238,8 @@ void Port::close() {
     opened_ = false;
   }
   xdp_.reset();
+  if (slot_) quiesce::releaseSlot(slot_);
+  slot_ = nullptr;
   if (segmentPool_) rte_mempool_free(segmentPool_);
   segmentPool_ = nullptr;
   pool_.release();

@@ -10,6 +10,7 @@
 #include "error.h"
 #include "layout.h"
 #include "pool.h"
+#include "quiesce.h"
 #include "xdp.h"
 #include "zones.h"
 
@@ -149,6 +150,7 @@ class Port {
   std::unique_ptr<XdpProgram> xdp_;
 
   // Hot: everything a burst touches.
+  quiesce::Slot* slot_ = nullptr;
   uint8_t* wasm_ = nullptr;
   Ring rxRing_;
   Ring txRing_;
