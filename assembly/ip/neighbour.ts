@@ -243,7 +243,7 @@ function ask(entry: u32): void {
   if (config & CFGF_NEIGH_EVENTS) {
     if (eventPush(0, EV_NEIGH, entry, 0)) timerArm(entry + N_TIMER, nowUs + EVENT_INTERVAL_US);
     else {
-      // The host has not made room: this was no question, and those who got none in come before those who did.
+      // The host has not made room yet: that was no question.
       store<u8>(entry, load<u8>(entry, N_PROBES) - 1, N_PROBES);
       timerArm(entry + N_TIMER, nowUs + EVENT_RETRY_US);
     }

@@ -31,7 +31,8 @@ export async function compileEntry(entry: string, instead: Record<string, string
     listFiles: () => [],
     reportDiagnostic: (diagnostic) => diagnostics.push(diagnostic.message),
   });
-  if (error || !binary) throw new Error(`the test's entry does not compile: ${error?.message}\n${diagnostics.join('\n')}`);
+  if (error || !binary)
+    throw new Error(`the test's entry does not compile: ${error?.message}\n${diagnostics.join('\n')}`);
   return new WebAssembly.Module(binary as Uint8Array<ArrayBuffer>);
 }
 
@@ -45,7 +46,8 @@ function flags(): string[] {
   const list: string[] = [];
   for (const [name, value] of Object.entries({ ...config.options, ...target })) {
     if (value === true) list.push(`--${name}`);
-    else if (value !== false) for (const one of Array.isArray(value) ? value : [value]) list.push(`--${name}`, String(one));
+    else if (value !== false)
+      for (const one of Array.isArray(value) ? value : [value]) list.push(`--${name}`, String(one));
   }
   return list;
 }

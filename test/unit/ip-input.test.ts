@@ -68,41 +68,163 @@ const dropped: [string, Uint8Array, Record<string, number>][] = [
   ['another host’s MAC', altered(ECHO, [[5, 9]]), { EthInOtherHost: 1 }],
   ['a multicast MAC', altered(ECHO, [[0, 1]]), { EthInOtherHost: 1 }],
   ['a VLAN tag', altered(ECHO, [[12, 0x81]], false), { EthInUnknownProto: 1 }],
-  ['IPv6', altered(ECHO, [[12, 0x86], [13, 0xdd]], false), { EthInUnknownProto: 1 }],
+  [
+    'IPv6',
+    altered(
+      ECHO,
+      [
+        [12, 0x86],
+        [13, 0xdd],
+      ],
+      false,
+    ),
+    { EthInUnknownProto: 1 },
+  ],
   ['IPv4 cut in its header', ECHO.slice(0, 33), { IpInReceives: 1, IpInTruncatedPkts: 1 }],
   ['no IPv4 header at all', ECHO.slice(0, 14), { IpInReceives: 1, IpInTruncatedPkts: 1 }],
   ['IP version 5', altered(ECHO, [[14, 0x55]]), { IpInReceives: 1, IpInHdrErrors: 1 }],
   ['IP version 0', altered(ECHO, [[14, 0x05]]), { IpInReceives: 1, IpInHdrErrors: 1 }],
   ['a header shorter than 20 bytes', altered(ECHO, [[14, 0x44]], false), { IpInReceives: 1, IpInHdrErrors: 1 }],
-  ['a total length shorter than the header', altered(ECHO, [[16, 0], [17, 19]]), { IpInReceives: 1, IpInHdrErrors: 1 }],
-  ['a total length of 0', altered(ECHO, [[16, 0], [17, 0]]), { IpInReceives: 1, IpInHdrErrors: 1 }],
-  ['a header longer than the packet', altered(ECHO, [[14, 0x4f], [16, 0], [17, 40]], false), { IpInReceives: 1, IpInHdrErrors: 1 }],
+  [
+    'a total length shorter than the header',
+    altered(ECHO, [
+      [16, 0],
+      [17, 19],
+    ]),
+    { IpInReceives: 1, IpInHdrErrors: 1 },
+  ],
+  [
+    'a total length of 0',
+    altered(ECHO, [
+      [16, 0],
+      [17, 0],
+    ]),
+    { IpInReceives: 1, IpInHdrErrors: 1 },
+  ],
+  [
+    'a header longer than the packet',
+    altered(
+      ECHO,
+      [
+        [14, 0x4f],
+        [16, 0],
+        [17, 40],
+      ],
+      false,
+    ),
+    { IpInReceives: 1, IpInHdrErrors: 1 },
+  ],
   ['a total length beyond the frame', altered(ECHO, [[17, ECHO[17] + 1]]), { IpInReceives: 1, IpInTruncatedPkts: 1 }],
   ['a frame shorter than its packet', ECHO.slice(0, 60), { IpInReceives: 1, IpInTruncatedPkts: 1 }],
-  ['a wrong IP checksum', altered(ECHO, [[24, ECHO[24] ^ 1]], false), { IpInReceives: 1, IpInHdrErrors: 1, IpInCsumErrors: 1 }],
+  [
+    'a wrong IP checksum',
+    altered(ECHO, [[24, ECHO[24] ^ 1]], false),
+    { IpInReceives: 1, IpInHdrErrors: 1, IpInCsumErrors: 1 },
+  ],
   ['another host’s address', altered(ECHO, [[33, 3]]), { IpInReceives: 1, IpInAddrErrors: 1 }],
   ['our subnet’s broadcast address', altered(ECHO, [[33, 255]]), { IpInReceives: 1, IpInAddrErrors: 1 }],
-  ['the limited broadcast address', altered(ECHO, [[30, 255], [31, 255], [32, 255], [33, 255]]), { IpInReceives: 1, IpInAddrErrors: 1 }],
+  [
+    'the limited broadcast address',
+    altered(ECHO, [
+      [30, 255],
+      [31, 255],
+      [32, 255],
+      [33, 255],
+    ]),
+    { IpInReceives: 1, IpInAddrErrors: 1 },
+  ],
   ['a multicast address', altered(ECHO, [[30, 224]]), { IpInReceives: 1, IpInAddrErrors: 1 }],
-  ['a broadcast frame with our IP address', altered(SYN, [[0, 255], [1, 255], [2, 255], [3, 255], [4, 255], [5, 255]]), { IpInReceives: 1, IpInAddrErrors: 1 }],
-  ['source 0.0.0.0', altered(ECHO, [[26, 0], [29, 0]]), { IpInReceives: 1, IpInAddrErrors: 1 }],
-  ['source 127.0.0.1', altered(ECHO, [[26, 127], [29, 1]]), { IpInReceives: 1, IpInAddrErrors: 1 }],
+  [
+    'a broadcast frame with our IP address',
+    altered(SYN, [
+      [0, 255],
+      [1, 255],
+      [2, 255],
+      [3, 255],
+      [4, 255],
+      [5, 255],
+    ]),
+    { IpInReceives: 1, IpInAddrErrors: 1 },
+  ],
+  [
+    'source 0.0.0.0',
+    altered(ECHO, [
+      [26, 0],
+      [29, 0],
+    ]),
+    { IpInReceives: 1, IpInAddrErrors: 1 },
+  ],
+  [
+    'source 127.0.0.1',
+    altered(ECHO, [
+      [26, 127],
+      [29, 1],
+    ]),
+    { IpInReceives: 1, IpInAddrErrors: 1 },
+  ],
   ['a multicast source', altered(ECHO, [[26, 224]]), { IpInReceives: 1, IpInAddrErrors: 1 }],
-  ['source 255.255.255.255', altered(ECHO, [[26, 255], [27, 255], [28, 255], [29, 255]]), { IpInReceives: 1, IpInAddrErrors: 1 }],
+  [
+    'source 255.255.255.255',
+    altered(ECHO, [
+      [26, 255],
+      [27, 255],
+      [28, 255],
+      [29, 255],
+    ]),
+    { IpInReceives: 1, IpInAddrErrors: 1 },
+  ],
   ['our subnet’s broadcast as source', altered(ECHO, [[29, 255]]), { IpInReceives: 1, IpInAddrErrors: 1 }],
   ['our own address as source', altered(SYN, [[29, 1]]), { IpInReceives: 1, IpInAddrErrors: 1 }],
   ['a first fragment', altered(ECHO, [[20, 0x20]]), { IpInReceives: 1, IpInFragments: 1 }],
-  ['a last fragment', altered(ECHO, [[20, 0], [21, 8]]), { IpInReceives: 1, IpInFragments: 1 }],
+  [
+    'a last fragment',
+    altered(ECHO, [
+      [20, 0],
+      [21, 8],
+    ]),
+    { IpInReceives: 1, IpInFragments: 1 },
+  ],
   ['an unknown protocol', altered(ECHO, [[23, 17]]), { IpInReceives: 1, IpInUnknownProtos: 1 }],
   ['TCP cut in its header', F.ipFrame(6, 19), { IpInReceives: 1, IpInCsumErrors: 1, IpInHdrErrors: 1 }],
-  ['a TCP segment shorter than a header', checked(F.ipFrame(6, 19)), { IpInReceives: 1, IpInDelivers: 1, TcpInErrs: 1 }],
+  [
+    'a TCP segment shorter than a header',
+    checked(F.ipFrame(6, 19)),
+    { IpInReceives: 1, IpInDelivers: 1, TcpInErrs: 1 },
+  ],
   ['an empty TCP segment', checked(F.ipFrame(6, 0)), { IpInReceives: 1, IpInDelivers: 1, TcpInErrs: 1 }],
   ['a TCP data offset below 5', altered(SYN, [[46, 0x40]]), { IpInReceives: 1, IpInDelivers: 1, TcpInErrs: 1 }],
-  ['a TCP data offset beyond the segment', altered(SYN, [[46, 0x60]]), { IpInReceives: 1, IpInDelivers: 1, TcpInErrs: 1 }],
-  ['a wrong TCP checksum', altered(SYN, [[50, SYN[50] ^ 1]], false), { IpInReceives: 1, IpInDelivers: 1, TcpInErrs: 1, TcpInCsumErrors: 1 }],
-  ['a TCP segment with another sender’s checksum', altered(altered(SYN, [[29, 7]]), [[50, SYN[50]], [51, SYN[51]]], false), { IpInReceives: 1, IpInDelivers: 1, TcpInErrs: 1, TcpInCsumErrors: 1 }],
-  ['ICMP shorter than its header', checked(F.ipFrame(1, 7)), { IpInReceives: 1, IpInDelivers: 1, IcmpInMsgs: 1, IcmpInErrors: 1 }],
-  ['a wrong ICMP checksum', altered(ECHO, [[36, ECHO[36] ^ 1]], false), { IpInReceives: 1, IpInDelivers: 1, IcmpInMsgs: 1, IcmpInErrors: 1 }],
+  [
+    'a TCP data offset beyond the segment',
+    altered(SYN, [[46, 0x60]]),
+    { IpInReceives: 1, IpInDelivers: 1, TcpInErrs: 1 },
+  ],
+  [
+    'a wrong TCP checksum',
+    altered(SYN, [[50, SYN[50] ^ 1]], false),
+    { IpInReceives: 1, IpInDelivers: 1, TcpInErrs: 1, TcpInCsumErrors: 1 },
+  ],
+  [
+    'a TCP segment with another sender’s checksum',
+    altered(
+      altered(SYN, [[29, 7]]),
+      [
+        [50, SYN[50]],
+        [51, SYN[51]],
+      ],
+      false,
+    ),
+    { IpInReceives: 1, IpInDelivers: 1, TcpInErrs: 1, TcpInCsumErrors: 1 },
+  ],
+  [
+    'ICMP shorter than its header',
+    checked(F.ipFrame(1, 7)),
+    { IpInReceives: 1, IpInDelivers: 1, IcmpInMsgs: 1, IcmpInErrors: 1 },
+  ],
+  [
+    'a wrong ICMP checksum',
+    altered(ECHO, [[36, ECHO[36] ^ 1]], false),
+    { IpInReceives: 1, IpInDelivers: 1, IcmpInMsgs: 1, IcmpInErrors: 1 },
+  ],
 ];
 
 function checked(frame: Uint8Array): Uint8Array {
@@ -131,7 +253,13 @@ function withOptions(options: number[]): Uint8Array {
 }
 
 test('well-formed IP options are skipped', () => {
-  for (const options of [[1, 1, 1, 0], [7, 3, 4], [7, 39, ...new Array(37).fill(0)], [1, 0, 0xff, 0xff], [148, 4, 0, 0]]) {
+  for (const options of [
+    [1, 1, 1, 0],
+    [7, 3, 4],
+    [7, 39, ...new Array(37).fill(0)],
+    [1, 0, 0xff, 0xff],
+    [148, 4, 0, 0],
+  ]) {
     const manual = ready();
     const changed = changes(manual, withOptions(options));
     assert.is(changed.IcmpOutEchoReps, 1, JSON.stringify(options));
@@ -141,7 +269,14 @@ test('well-formed IP options are skipped', () => {
 });
 
 test('source routes and malformed IP options are dropped', () => {
-  for (const options of [[131, 7, 4, 1, 2, 3, 4, 0], [137, 3, 4, 0], [7, 0, 0, 0], [7, 1, 0, 0], [7, 5, 0, 0], [1, 1, 1, 7]]) {
+  for (const options of [
+    [131, 7, 4, 1, 2, 3, 4, 0],
+    [137, 3, 4, 0],
+    [7, 0, 0, 0],
+    [7, 1, 0, 0],
+    [7, 5, 0, 0],
+    [1, 1, 1, 7],
+  ]) {
     const manual = ready();
     assert.equal(changes(manual, withOptions(options)), { IpInReceives: 1, IpInHdrErrors: 1 }, JSON.stringify(options));
     assert.is(manual.take().length, 0);

@@ -115,7 +115,10 @@ test('a jump of weeks fires everything once, in order, and what that arms fires 
   w.run(now);
   assert.is(order.length, 300);
   const dues = order.map((i) => (i * 7919) % 300);
-  assert.equal(dues, [...dues].sort((a, b) => a - b));
+  assert.equal(
+    dues,
+    [...dues].sort((a, b) => a - b),
+  );
   w.run(now + 10_000);
   assert.is(order.length, 300, 'nothing early');
   w.run(now + 10_000 + 302 * TICK);

@@ -44,7 +44,6 @@ const module = await compileEntry(`
   export function icmpNextMtu(p: u32): u32 { return icmp.icmpNextMtu(p); }
 `);
 const memory = new WebAssembly.Memory({ initial: 2, maximum: 65536 });
-// biome-ignore lint/complexity/noBannedTypes: a table of functions of many shapes
 const core = new WebAssembly.Instance(module, { env: { memory } }).exports as unknown as Record<
   string,
   (...args: (number | bigint)[]) => number & bigint

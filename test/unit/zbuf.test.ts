@@ -81,7 +81,30 @@ test('the object of an address is exact for every stride a receive pool may have
     wrong(stride: number, first: number): bigint;
     index(stride: number, base: number, addr: number): number;
   };
-  const strides = [64, 65, 127, 128, 129, 1000, 1024, 1025, 2047, 2048, 2049, 2176, 2304, 2432, 3072, 4095, 4096, 9216, 65535, 65536, 65537, 1 << 20];
+  const strides = [
+    64,
+    65,
+    127,
+    128,
+    129,
+    1000,
+    1024,
+    1025,
+    2047,
+    2048,
+    2049,
+    2176,
+    2304,
+    2432,
+    3072,
+    4095,
+    4096,
+    9216,
+    65535,
+    65536,
+    65537,
+    1 << 20,
+  ];
   const r = random(7);
   while (strides.length < 120) strides.push(64 + r.below(20_000));
   for (const stride of strides) {
@@ -390,7 +413,10 @@ if (defaultBuild() === 'debug') {
     core.free(addr);
     assert.is(core.u8[addr], 0xdb);
     core.u8[addr + 200] = 1;
-    assert.throws(() => core.alloc(256), (error: unknown) => error instanceof WebAssembly.RuntimeError);
+    assert.throws(
+      () => core.alloc(256),
+      (error: unknown) => error instanceof WebAssembly.RuntimeError,
+    );
   });
 }
 
