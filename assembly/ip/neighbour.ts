@@ -241,10 +241,11 @@ function ask(entry: u32): void {
   store<u8>(entry, load<u8>(entry, N_PROBES) + 1, N_PROBES);
   const config = load<u32>(CFG_FLAGS);
   if (config & CFGF_NEIGH_EVENTS) {
-    if (eventPush(0, EV_NEIGH, entry, 0)) timerArm(entry + N_TIMER, nowUs + EVENT_INTERVAL_US);
-    else {
-      // The host has not made room yet: that was no question.
-      store<u8>(entry, load<u8>(entry, N_PROBES) - 1, N_PROBES);
+    if (eventPush(0, EV_NEIGH, entry, 0) || load<u8>(entry, N_PROBES) > 1) {
+      timerArm(entry + N_TIMER, nowUs + EVENT_INTERVAL_US);
+    } else {
+      // The first question must be put; of the others one more or less does not matter.
+      store<u8>(entry, 0, N_PROBES);
       timerArm(entry + N_TIMER, nowUs + EVENT_RETRY_US);
     }
     return;
