@@ -4,11 +4,12 @@
 
 import { TCP_CLOSE, TCP_SYN_RECV, TCP_SYN_SENT } from '../abi/layout';
 import { timerArmed } from '../timer/wheel';
+import { inTurn } from '../abi/runtime';
 import { TCPF_ACK, TCPF_FIN, TCPF_PSH } from '../wire/tcp';
 import { resetOwed } from './close';
 import { ccRestart } from './congestion/index';
 import { slotReap } from './handle';
-import { synSend } from './handshake';
+import { synOwed } from './handshake';
 import { nowMs } from './isn';
 import { sackBytes } from './options';
 import { persistArm } from './persist';
@@ -58,12 +59,16 @@ export function tcpFlush(): void {
 
 // ---- one connection ----
 
-/** Sends whatever the connection may send now. What does not fit into the transmit ring is sent by tcpFlush(). */
+/** Sends whatever the connection may send now. tcpFlush() sends what the transmit ring has no room for, and everything between turns. */
 export function tcpOutput(t: Tcb): void {
+  if (!inTurn) {
+    wantOutput(t);
+    return;
+  }
   const state: u32 = t.state;
   if (state == TCP_CLOSE || state == TCP_SYN_SENT || state == TCP_SYN_RECV) {
     if (t.flags & FL_RST_OWED) resetOwed(t);
-    else if (t.flags & FL_SYN_OWED) synSend(t);
+    else if (t.flags & FL_SYN_OWED) synOwed(t);
     else if (t.flags & FL_ACK_NOW && state != TCP_SYN_SENT) ackSend(t);
     return;
   }
@@ -118,6 +123,7 @@ function sendNew(t: Tcb): bool {
   if (idle && <u64>(nowMs() - t.lastSendMs) * 1000 > <u64>t.rto) ccRestart(t);
   let limited = false;
   let sent = false;
+  let blocked = false;
   while (true) {
     const unsent = t.sndEnd - t.sndNxt;
     let len: u32 = 0;
@@ -160,7 +166,10 @@ function sendNew(t: Tcb): bool {
       flags |= TCPF_FIN;
       mark = TXM_FIN;
     }
-    if (!sendOne(t, len, flags, mark)) return false;
+    if (!sendOne(t, len, flags, mark)) {
+      blocked = true;
+      break;
+    }
     sent = true;
     if (mark) break;
   }
@@ -171,7 +180,7 @@ function sendNew(t: Tcb): bool {
     // RFC 6298 §5.1; the timer runs already when something was outstanding.
     if (idle || !timerArmed(retransmitTimer(t))) rtoArm(t);
   }
-  return true;
+  return !blocked;
 }
 
 /** Sends `len` bytes of new data from sndNxt on, and the FIN if marked so. */
@@ -207,11 +216,8 @@ export function sendForced(t: Tcb): bool {
   const unsent = t.sndEnd - t.sndNxt;
   if (t.flags & FL_FIN_SENT || unsent == 0 || room <= 0) return false;
   const len = gather(t, min(min(unsent, <u32>t.sndMss - sackBytes(t)), <u32>room));
-  if (!sendOne(t, len, len == unsent ? TCPF_ACK | TCPF_PSH : TCPF_ACK, 0)) {
-    wantOutput(t);
-    return true;
-  }
-  t.lastSendMs = nowMs();
+  // With the ring full the timer tries again: tcpOutput() alone would wait for a larger window.
+  if (sendOne(t, len, len == unsent ? TCPF_ACK | TCPF_PSH : TCPF_ACK, 0)) t.lastSendMs = nowMs();
   rtoArm(t);
   return true;
 }

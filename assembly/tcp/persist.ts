@@ -6,17 +6,18 @@
 import { CNT_TcpExtTCPAbortOnTimeout, CNT_TcpExtTCPZeroWindowProbe } from '../abi/counters';
 import { CFG_RETRIES, ETIMEDOUT } from '../abi/layout';
 import { count } from '../abi/runtime';
+import { timerArmed } from '../timer/wheel';
 import { TCPF_ACK } from '../wire/tcp';
 import { connectionAborted } from './close';
 import { nowMs } from './isn';
 import { sendForced, wantOutput } from './output';
 import { rtoArm, userTimedOut } from './rto';
 import { segmentSend } from './segment';
-import { FL_PERSIST, Tcb, coldOf } from './tcb';
+import { FL_PERSIST, Tcb, coldOf, retransmitTimer } from './tcb';
 
 /** Starts probing, unless it is going on. */
 export function persistArm(t: Tcb): void {
-  if (t.flags & FL_PERSIST) return;
+  if (t.flags & FL_PERSIST && timerArmed(retransmitTimer(t))) return;
   t.flags |= FL_PERSIST;
   t.backoff = 0;
   t.probes = 0;
