@@ -128,7 +128,10 @@ export async function openStack(options: StackOptions): Promise<Stack> {
 async function openOn(link: Link, options: StackOptions): Promise<Stack> {
   const { kernelInterface } = link.info;
   if (!kernelInterface && !options.address) {
-    throw codeError('ERR_LUNET_ADDRESS', `${link.info.uri} has no kernel interface to take an address from: give "address"`);
+    throw codeError(
+      'ERR_LUNET_ADDRESS',
+      `${link.info.uri} has no kernel interface to take an address from: give "address"`,
+    );
   }
   const own = options.address ? parsePrefix(options.address) : null;
   const handlers = new Map<number, SocketHandler>();
@@ -424,4 +427,3 @@ function followsKernel(link: Link, options: StackOptions): boolean {
 function isAny(address: string): boolean {
   return address === '0.0.0.0' || address === '::' || address === '';
 }
-

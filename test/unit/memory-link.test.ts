@@ -150,7 +150,10 @@ test('a sleeping receiver is woken once by a frame, also by one that came before
   const b = end(name);
   const frame = header(b.link.info.mac, a.link.info.mac);
   let wakeups = 0;
-  assert.is(b.link.armWakeup(() => wakeups++), true);
+  assert.is(
+    b.link.armWakeup(() => wakeups++),
+    true,
+  );
   a.send([frame]);
   a.send([frame]);
   await new Promise(setImmediate);
@@ -164,7 +167,10 @@ test('a sleeping receiver is woken once by a frame, also by one that came before
 
 test('an MTU that no frame could have is refused', () => {
   for (const mtu of [0, 575, 70000, 1500.5]) {
-    assert.throws(() => memoryLink('x', { mtu }), (error: { code: string }) => error.code === 'ERR_LUNET_URI');
+    assert.throws(
+      () => memoryLink('x', { mtu }),
+      (error: { code: string }) => error.code === 'ERR_LUNET_URI',
+    );
   }
 });
 

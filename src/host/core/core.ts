@@ -256,7 +256,10 @@ function writeConfig(dv: DataView, config: CoreConfig, arenaEnd: number, zoneBas
 
 function check(result: number, call: string): void {
   if (result < 0) {
-    throw codeError('ERR_LUNET_CORE', `${call}() of the core failed with errno ${-result}: the configuration does not fit`);
+    throw codeError(
+      'ERR_LUNET_CORE',
+      `${call}() of the core failed with errno ${-result}: the configuration does not fit`,
+    );
   }
 }
 
