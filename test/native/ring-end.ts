@@ -90,8 +90,6 @@ async function attachEnd(link: Link, options: EndOptions): Promise<RingEnd> {
   const doneAt = u32[L.CTL_DONE_AT >> 2] >> 2;
   const freeAt = u32[L.CTL_FREE_AT >> 2] >> 2;
   const completed: number[] = [];
-  /** Objects that an echo lent to the transmitter. */
-  let echoing = false;
   let next = scratch;
 
   const objectOf = (addr: number): number => addr - ((addr - pool.base) % pool.stride);
@@ -106,7 +104,8 @@ async function attachEnd(link: Link, options: EndOptions): Promise<RingEnd> {
     let tail = u32[L.CTL_DONE_TAIL >> 2];
     for (; tail !== u32[L.CTL_DONE_HEAD >> 2]; tail = (tail + 1) >>> 0) {
       const addr = u32[doneAt + (tail & (doneEntries - 1))];
-      if (echoing) giveBack(addr);
+      // Below the payload area lie the receive objects that an echo lent to the transmitter.
+      if (addr < scratch && addr >= pool.base) giveBack(addr);
       else completed.push(addr);
     }
     u32[L.CTL_DONE_TAIL >> 2] = tail;
@@ -172,7 +171,6 @@ async function attachEnd(link: Link, options: EndOptions): Promise<RingEnd> {
       }
     },
     echo() {
-      echoing = true;
       const count = link.burst();
       for (let i = 0; i < count; i++) {
         const entry = rxAt + (i << 2);
