@@ -11,6 +11,9 @@ export interface Report {
   copied: number;
   completed: number;
   hugepages: boolean;
+  wakeups: number;
+  canSleep: boolean;
+  cpuMs: number;
   info: { mac: string; driver: string; mtu: number };
 }
 

@@ -140,6 +140,32 @@ test('echoed frames lose no buffer over many rounds of the rings', async () => {
   await end.ended;
 });
 
+test('an idle end sleeps, uses next to no CPU, and answers when a frame comes', async () => {
+  const end = await startXdp('?ports=7777');
+  end.tell('collect');
+  end.tell('sleep');
+  await delay(200);
+  const before = await end.report();
+  assert.is(before.canSleep, true);
+  await delay(1000);
+  const from = { mac: pair.b.mac, address: pair.b.address, port: 1000 };
+  const to = { mac: pair.a.mac, address: pair.a.address, port: 7777 };
+  const idle = await end.report();
+  assert.ok(idle.cpuMs - before.cpuMs < 50, `${idle.cpuMs - before.cpuMs} ms of CPU in 1 s`);
+  for (let i = 1; i <= 10; i++) {
+    await inject(tcpFrame({ from, to }));
+    const frames = await until('the frame', async () => {
+      const now = await end.report();
+      return now.frames >= i && now.frames;
+    });
+    assert.is(frames, i);
+    await delay(20);
+  }
+  assert.ok((await end.report()).wakeups >= 10);
+  end.tell('quit');
+  await end.ended;
+});
+
 test('listening steers a port to lunet and back, when the URI leaves the choice open', async () => {
   const end = await startXdp();
   end.tell('collect');

@@ -6,7 +6,8 @@
 //   swap        as echo, with the Ethernet, IPv4 and TCP source and destination exchanged
 //   collect     keep the frames
 //   send HEX…   send a frame, its segments separated by blanks
-//   report      → { frames, collected, stats, copied, completed }
+//   sleep       from now on, sleep on the link whenever nothing comes
+//   report      → { frames, collected, stats, copied, completed, wakeups, canSleep, cpuMs, … }
 //   steer PORT ON
 //   crash throw|exit|abort
 //   quit        close and end
@@ -35,6 +36,10 @@ try {
 let mode: Mode = 'echo';
 let frames = 0;
 let running = true;
+let sleeping = false;
+let wakeups = 0;
+let canSleep = true;
+let quietTurns = 0;
 const collected: { hex: string; flags: number }[] = [];
 
 function swapped(frame: Uint8Array): Uint8Array {
@@ -51,7 +56,25 @@ function swapped(frame: Uint8Array): Uint8Array {
   return out;
 }
 
+const QUIET_TURNS = 50;
+
+/** As the loop does it: the timer only keeps the process alive. */
+function rest(): void {
+  quietTurns = 0;
+  canSleep = end.link.armWakeup(() => {
+    wakeups++;
+    clearTimeout(alive);
+    setImmediate(spin);
+  });
+  const alive = setTimeout(() => {}, 60_000);
+  if (canSleep) return;
+  clearTimeout(alive);
+  setTimeout(spin, 1);
+}
+
 function spin(): void {
+  if (!running) return;
+  const before = frames;
   for (let i = 0; i < 64; i++) {
     if (mode === 'echo') {
       frames += end.echo();
@@ -63,7 +86,9 @@ function spin(): void {
       else collected.push({ hex: Buffer.from(bytes).toString('hex'), flags });
     }
   }
-  if (running) setImmediate(spin);
+  quietTurns = frames === before ? quietTurns + 1 : 0;
+  if (sleeping && quietTurns > QUIET_TURNS) rest();
+  else setImmediate(spin);
 }
 
 function report(): void {
@@ -76,6 +101,9 @@ function report(): void {
     copied: end.linkCopiedBytes(),
     completed: completed.length,
     hugepages: attachment.hugepages,
+    wakeups,
+    canSleep,
+    cpuMs: (process.cpuUsage().user + process.cpuUsage().system) / 1000,
     info: { mac: Buffer.from(mac).toString('hex'), driver, mtu },
   });
 }
@@ -91,6 +119,9 @@ createInterface({ input: process.stdin })
         break;
       case 'send':
         end.send(...rest.map((hex) => Uint8Array.from(Buffer.from(hex, 'hex'))));
+        break;
+      case 'sleep':
+        sleeping = true;
         break;
       case 'report':
         report();
