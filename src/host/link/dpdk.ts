@@ -20,6 +20,8 @@ interface Plan {
 const ETHERNET_BYTES = 14;
 const VLAN_BYTES = 4;
 const DEFAULT_MTU = 1500;
+/** Between two processes nothing asks for smaller frames (docs/decisions/006). */
+const MEMIF_MTU = 9000;
 /** What a receive object holds at least: DPDK's customary buffer. */
 const MIN_FRAME_BYTES = 2048;
 /** Linux reserves this much in front of every AF_XDP frame (XDP_PACKET_HEADROOM). */
@@ -183,7 +185,7 @@ function xdpLink(info: LinkInfo, port: NativePort, uri: Extract<DpdkUri, { schem
 }
 
 function planOf(uri: DpdkUri, interfaceInfo: (name: string) => InterfaceInfo): Plan {
-  const mtu = uri.mtu ?? DEFAULT_MTU;
+  const mtu = uri.mtu ?? (uri.scheme === 'memif' ? MEMIF_MTU : DEFAULT_MTU);
   const plan: Plan = {
     port: { frameBytes: frameBytesOf(mtu) },
     mac: uri.mac,

@@ -1,7 +1,7 @@
 // Link URIs: `scheme:target?name=value&…`. Pure parsing and checking; nothing is opened here.
 //
 //   memory:NAME?mtu=&mac=&burst=
-//   memif:PATH?role=server|client&id=0&rings=11&bsize=        shared memory between two processes
+//   memif:PATH?role=server|client&id=0&rings=7&bsize=         shared memory between two processes
 //   xdp:IFACE?ports=8080,61440-65535&queue=0&copy=1&busy=     AF_XDP beside the kernel's own stack
 //   packet:IFACE                                              AF_PACKET
 //   tap:NAME                                                  a TAP interface of the kernel
@@ -66,7 +66,7 @@ const MIN_MTU = 576;
 const MAX_MTU = 65535 - 14;
 const MAX_BURST = 512;
 const DEFAULT_BURST = 32;
-const DEFAULT_RINGS = 11;
+const DEFAULT_RINGS = 7;
 const MAX_RINGS = 14;
 const SOCKET_PATH_BYTES = 107;
 const INTERFACE_BYTES = 15;
