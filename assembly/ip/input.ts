@@ -35,6 +35,7 @@ import {
   ipv4IsMartian,
   ipv4Proto,
   ipv4SrcRaw,
+  ipv4Sum,
   ipv4Total,
   ipv4Version,
   mappedStore,
@@ -44,7 +45,7 @@ import {
 import { TCP_CHECKSUM, tcpFits } from '../wire/tcp';
 import { arpInput } from './arp';
 import { icmpInput } from './icmp';
-import { isBroadcastRaw, isOursRaw, ourMac } from './interface';
+import { isOursOrBroadcastRaw, isOursRaw, ourMac } from './interface';
 
 /** Addresses of the packet being processed, as 16 bytes each: local, remote. */
 const ADDRS: u32 = <u32>memory.data(32, 16);
@@ -89,7 +90,7 @@ function ipv4Input(ip: u32, room: u32, flags: u32, linkBroadcast: bool): void {
     return;
   }
   if ((flags & RXF_IP_CSUM_OK) == 0 && (load<u32>(CFG_FLAGS) & CFGF_RX_TRUST) == 0) {
-    if (fold(sum16(ip, header, 0)) != 0xffff) {
+    if ((header == IPV4_HEADER ? ipv4Sum(ip) : fold(sum16(ip, header, 0))) != 0xffff) {
       count(CNT_IpInCsumErrors);
       count(CNT_IpInHdrErrors);
       return;
@@ -102,7 +103,7 @@ function ipv4Input(ip: u32, room: u32, flags: u32, linkBroadcast: bool): void {
   const src = ipv4SrcRaw(ip);
   const dst = ipv4DstRaw(ip);
   // A packet to a link or subnet broadcast is for protocols that we do not speak, and one from ourselves is forged.
-  if (linkBroadcast || !isOursRaw(dst) || ipv4IsMartian(src) || isOursRaw(src) || isBroadcastRaw(src)) {
+  if (linkBroadcast || !isOursRaw(dst) || ipv4IsMartian(src) || isOursOrBroadcastRaw(src)) {
     count(CNT_IpInAddrErrors);
     return;
   }

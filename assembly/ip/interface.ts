@@ -141,6 +141,15 @@ export function isBroadcastRaw(raw: u32): bool {
   return false;
 }
 
+/** What no packet to us comes from: one of our addresses, or a broadcast address of our subnets. */
+@inline
+export function isOursOrBroadcastRaw(raw: u32): bool {
+  for (let at = <u32>TABLE; at < tableEnd; at += A_SIZE) {
+    if (load<u32>(at, A_RAW) == raw || load<u32>(at, A_BROADCAST) == raw) return raw != 0;
+  }
+  return false;
+}
+
 /** Our address to speak from towards this next hop: one whose prefix it is in, else the first of its family; 0 when none. */
 export function sourceFor(nextHop: u32, remote: u32): u32 {
   const mapped = isMapped(remote);

@@ -2,25 +2,45 @@
 // (RFC 1071 §2 (B)), so a folded sum is stored to memory as it is, unswapped. An accumulator is a u64 to which
 // 32-bit words are added: it has room for 2^32 of them.
 
-/** Adds the bytes [p, p + len), taken to start at an even offset, to `acc`. */
+/**
+ * Adds the bytes [p, p + len), taken to start at an even offset, to `acc` (below 2^63).
+ *
+ * Eight bytes are one load and three operations: `a` sums whole u64 words modulo 2^64 and `b` their upper halves, so
+ * a − 2^32 b is the sum of the lower halves. Two such pairs keep the adders busy.
+ */
 export function sum16(p: u32, len: u32, acc: u64): u64 {
-  let a: u64 = 0;
-  let b: u64 = 0;
-  let c: u64 = 0;
-  const end = p + len;
-  while (p + 32 <= end) {
-    acc += load<u32>(p);
-    a += load<u32>(p, 4);
-    b += load<u32>(p, 8);
-    c += load<u32>(p, 12);
-    acc += load<u32>(p, 16);
-    a += load<u32>(p, 20);
-    b += load<u32>(p, 24);
-    c += load<u32>(p, 28);
-    p += 32;
+  if (len >= 32) {
+    let a: u64 = 0;
+    let b: u64 = 0;
+    let c: u64 = 0;
+    let d: u64 = 0;
+    const end = p + (len & ~31);
+    do {
+      const v = load<u64>(p);
+      const w = load<u64>(p, 8);
+      const x = load<u64>(p, 16);
+      const y = load<u64>(p, 24);
+      a += v;
+      b += v >> 32;
+      c += w;
+      d += w >> 32;
+      a += x;
+      b += x >> 32;
+      c += y;
+      d += y >> 32;
+      p += 32;
+    } while (p < end);
+    acc += a - (b << 32) + b + (c - (d << 32)) + d;
   }
-  acc += a + b + c;
-  while (p + 4 <= end) {
+  if (len & 16) {
+    acc += <u64>load<u32>(p) + load<u32>(p, 4) + load<u32>(p, 8) + load<u32>(p, 12);
+    p += 16;
+  }
+  if (len & 8) {
+    acc += <u64>load<u32>(p) + load<u32>(p, 4);
+    p += 8;
+  }
+  if (len & 4) {
     acc += load<u32>(p);
     p += 4;
   }

@@ -10,6 +10,8 @@
 //
 // An address "raw" is the four bytes as they lie in memory, read little-endian.
 
+import { fold } from './checksum';
+
 @inline export const IPV4_VERSION_IHL: usize = 0;
 @inline export const IPV4_TOTAL: usize = 2;
 @inline export const IPV4_FRAGMENT: usize = 6;
@@ -103,10 +105,15 @@ export function setIpv4(p: u32, total: u32, proto: u32, srcRaw: u32, dstRaw: u32
   store<u32>(p, ttlProto | (~sum << 16), IPV4_TTL);
 }
 
-/** Group (224/4), reserved (240/4) or limited broadcast: nobody's source and no host's address. */
+/** Sum of a header without options; 0xffff when its checksum is right. */
 @inline
-export function ipv4IsGroup(raw: u32): bool {
-  return (raw & 0xff) >= 224;
+export function ipv4Sum(p: u32): u32 {
+  let sum = <u64>load<u32>(p);
+  sum += load<u32>(p, 4);
+  sum += load<u32>(p, 8);
+  sum += load<u32>(p, 12);
+  sum += load<u32>(p, 16);
+  return fold(sum);
 }
 
 /** Never right on a wire as the source of what a host may answer: 0/8, 127/8 and groups (RFC 1122 §3.2.1.3). */
