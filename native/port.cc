@@ -42,6 +42,13 @@ std::vector<int> openFds() {
   return fds;
 }
 
+std::vector<int> openedSince(const std::vector<int>& before) {
+  const std::vector<int> now = openFds();
+  std::vector<int> opened;
+  std::set_difference(now.begin(), now.end(), before.begin(), before.end(), std::back_inserter(opened));
+  return opened;
+}
+
 }  // namespace
 
 Port::~Port() { close(); }
@@ -66,7 +73,7 @@ Outcome Port::open() {
   }
 
   eal::takeLog();
-  fdsBefore_ = openFds();
+  const std::vector<int> fdsBefore = openFds();
   int result;
   if (options_.pci.empty()) {
     name_ = uniqueName(options_.driver);
@@ -81,6 +88,7 @@ Outcome Port::open() {
     return failed(options_.driver + " did not accept " + (options_.pci.empty() ? options_.args : options_.pci), result, hint);
   }
   opened_ = true;
+  deviceFds_ = openedSince(fdsBefore);
   if (!options_.socketPath.empty()) residue::addFile(options_.socketPath);
   result = rte_eth_dev_get_port_by_name(name_.c_str(), &port_);
   if (result == 0) result = rte_eth_dev_info_get(port_, &info_);
@@ -182,8 +190,10 @@ Outcome Port::start() {
   eal::takeLog();
   if (Outcome failure = readRings()) return failure;
   if (!configured_) {
+    const std::vector<int> fdsBefore = openFds();
     if (Outcome failure = configure()) return failure;
     configured_ = true;
+    queueFds_ = openedSince(fdsBefore);
   }
   if (xdp_) {
     if (Outcome failure = xdp_->takeOver()) return failure;
@@ -210,13 +220,6 @@ bool Port::reconnect() {
 bool Port::linkUp() const {
   rte_eth_link link = {};
   return opened_ && rte_eth_link_get_nowait(port_, &link) == 0 && link.link_status == RTE_ETH_LINK_UP;
-}
-
-std::vector<int> Port::driverFds() const {
-  const std::vector<int> now = openFds();
-  std::vector<int> own;
-  std::set_difference(now.begin(), now.end(), fdsBefore_.begin(), fdsBefore_.end(), std::back_inserter(own));
-  return own;
 }
 
 void Port::close() {

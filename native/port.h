@@ -93,8 +93,9 @@ class Port {
   /** Receive objects the core holds. */
   uint32_t lent() const { return lentCount_; }
   XdpProgram* xdp() const { return xdp_.get(); }
-  /** File descriptors this port's driver opened. */
-  std::vector<int> driverFds() const;
+  /** File descriptors the driver opened when the device was made, and when its queues were set up. */
+  const std::vector<int>& deviceFds() const { return deviceFds_; }
+  const std::vector<int>& queueFds() const { return queueFds_; }
   /** The driver's receive queue, as the driver keeps it. */
   void* driverRxQueue() const { return rte_eth_fp_ops[port_].rxq.data[0]; }
 
@@ -146,7 +147,8 @@ class Port {
   rte_eth_dev_info info_ = {};
   uint64_t txOffloads_ = 0;
   bool multiSegment_ = false;
-  std::vector<int> fdsBefore_;
+  std::vector<int> deviceFds_;
+  std::vector<int> queueFds_;
   std::unique_ptr<XdpProgram> xdp_;
 
   // Hot: everything a burst touches.

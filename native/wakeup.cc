@@ -1,7 +1,6 @@
 #include "wakeup.h"
 
 #include <linux/if_packet.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -19,22 +18,27 @@ namespace {
 constexpr int AF_XDP = 44;
 #endif
 
-/** AF_XDP and AF_PACKET sockets are readable while their ring holds frames, a TUN file while its queue does. */
-bool tellsOfFrames(int fd) {
+/** AF_XDP and AF_PACKET sockets are readable while their ring holds frames. */
+bool isFrameSocket(int fd) {
   int domain = 0;
   socklen_t bytes = sizeof domain;
-  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) == 0) return domain == AF_XDP || domain == AF_PACKET;
+  return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) == 0 && (domain == AF_XDP || domain == AF_PACKET);
+}
+
+/** A TUN file is readable while its queue holds frames. */
+bool isTun(int fd) {
   char target[PATH_MAX];
   const ssize_t length = readlink(("/proc/self/fd/" + std::to_string(fd)).c_str(), target, sizeof target);
-  if (length <= 0 || std::string(target, static_cast<size_t>(length)) != "/dev/net/tun") return false;
-  // The driver keeps a second TUN file to hold the device; it carries no frames and polls as an error.
-  pollfd probe = {fd, POLLIN, 0};
-  return poll(&probe, 1, 0) >= 0 && (probe.revents & (POLLERR | POLLHUP)) == 0;
+  return length > 0 && std::string(target, static_cast<size_t>(length)) == "/dev/net/tun";
 }
 
 int receiveFd(const Port& port) {
-  for (const int fd : port.driverFds()) {
-    if (tellsOfFrames(fd)) return fd;
+  for (const int fd : port.queueFds()) {
+    if (isFrameSocket(fd) || isTun(fd)) return fd;
+  }
+  // net_af_packet opens its sockets with the device. net_tap opens a file there too, which only holds the interface.
+  for (const int fd : port.deviceFds()) {
+    if (isFrameSocket(fd)) return fd;
   }
   return -1;
 }
