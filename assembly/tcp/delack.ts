@@ -1,12 +1,17 @@
-// When received data is acknowledged (RFC 9293 §3.8.6.3, RFC 5681 §4.2): every second full-sized segment, at the
-// latest after CFG_DELACK_US, at once while the connection is young (quickAcks) or while data is out of order. "At
-// once" means at the end of the burst, so that the application's answer can carry the ACK; four full-sized segments
-// are not waited for longer.
+// When received data is acknowledged (RFC 9293 §3.8.6.3, RFC 5681 §4.2): as soon as it is more than one full-sized
+// segment, at the latest after CFG_DELACK_US, at once while the connection is young (quickAcks) or while data is out of
+// order. "At once" means at the end of the burst, so that the application's answer can carry the ACK; four full-sized
+// segments are not waited for longer.
+//
+// Data that ends with PSH is acknowledged at once too, unless the application has lately sent something itself and
+// its next answer will carry the ACK: a sender that has nothing more to send would take the delay for a lost tail and
+// probe (RFC 8985 §7.3), as Linux does after two round trips.
 
 import { CNT_TcpExtDelayedACKs } from '../abi/counters';
 import { CFG_DELACK_US } from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
 import { timerArm } from '../timer/wheel';
+import { nowMs } from './isn';
 import { ackSend, wantOutput } from './output';
 import { FL_ACK_DELAYED, FL_ACK_NOW, FL_QUICKACK, Tcb, delackTimer } from './tcb';
 
@@ -15,12 +20,16 @@ export const QUICK_ACKS: u32 = 8;
 /** Full-sized segments left unacknowledged within a burst. */
 const STRETCH: u32 = 4;
 
-/** There is received data that no segment has acknowledged yet. */
+/** An application that sent data within this time is taken to answer again (Linux's TCP_ATO_MIN). */
+const ANSWERS_MS: u32 = 40;
+
+/** There is received data that no segment has acknowledged yet. `pushed`: the last of it came with PSH. */
 @inline
-export function delackDecide(t: Tcb): void {
+export function delackDecide(t: Tcb, pushed: bool): void {
   const owed = t.rcvNxt - t.rcvWup;
   const mss: u32 = t.rcvMss;
-  if (owed < mss << 1 && t.quickAcks == 0 && (t.flags & FL_QUICKACK) == 0) {
+  const tail = pushed && nowMs() - t.lastSendMs > ANSWERS_MS;
+  if (owed <= mss && t.quickAcks == 0 && !tail && (t.flags & FL_QUICKACK) == 0) {
     if (t.flags & FL_ACK_DELAYED) return;
     t.flags |= FL_ACK_DELAYED;
     timerArm(delackTimer(t), nowUs + load<u32>(CFG_DELACK_US));

@@ -47,7 +47,8 @@ export function fastPath(t: Tcb, tcp: u32, l4Len: u32): bool {
   if (len != 0 && <i32>(t.rcvAdv - t.rcvNxt - len) < 0) return false;
   if (flags & FL_INLINE ? t.rcvQHead != 0 : len != 0 && !rcvqAdd(t, tcp + header, len)) return false;
 
-  // As predicted.
+  // As predicted. An inline application may have given the frame back when the ACK is decided on.
+  const pushed = (load<u8>(tcp, 13) & TCPF_PSH) != 0;
   const now = nowMs();
   t.lastRecvMs = now;
   if (flags & FL_TS) {
@@ -85,6 +86,6 @@ export function fastPath(t: Tcb, tcp: u32, l4Len: u32): bool {
     if (t.handle != handle) return true;
   }
   tcpOutput(t);
-  if (t.rcvNxt != t.rcvWup) delackDecide(t);
+  if (t.rcvNxt != t.rcvWup) delackDecide(t, pushed);
   return true;
 }

@@ -3,7 +3,7 @@
 import { CNT_TcpInErrs, CNT_TcpInSegs } from '../abi/counters';
 import { TCP_CLOSE, TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYN_SENT, TCP_TIME_WAIT } from '../abi/layout';
 import { count } from '../abi/runtime';
-import { TCPF_ACK, TCPF_FIN, TCPF_RST, TCPF_SYN, tcpFits } from '../wire/tcp';
+import { TCPF_ACK, TCPF_FIN, TCPF_PSH, TCPF_RST, TCPF_SYN, tcpFits } from '../wire/tcp';
 import { ackProcess, mayAnswer } from './ack';
 import { segAck, segAddresses, segAt, segFlags, segLen, segPayload, segRead, segSeq, segSpace } from './arrival';
 import { checkReset, checkSequence, checkSyn, checkTimestamp, pawsOld, updateTimestamp } from './checks';
@@ -63,7 +63,9 @@ function finish(t: Tcb): void {
     if (t.handle != handle) return;
   }
   tcpOutput(t);
-  if (t.rcvNxt != t.rcvWup && t.state != TCP_CLOSE && t.state != TCP_SYN_SENT) delackDecide(t);
+  if (t.rcvNxt != t.rcvWup && t.state != TCP_CLOSE && t.state != TCP_SYN_SENT) {
+    delackDecide(t, (segFlags & TCPF_PSH) != 0);
+  }
 }
 
 function arrives(t: Tcb, ports: u32): void {
