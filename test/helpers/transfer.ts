@@ -59,17 +59,17 @@ export async function curlGet(
   return { hash: sha256Of(stdout), seconds: (performance.now() - started) / 1000 };
 }
 
-/** The hash is the server's, of what it received. */
+/** The hash is the server's, of what it received. @param paceMs between two pieces of 64 KiB. */
 export async function curlPut(
   from: Namespace,
   host: string,
   seed: number,
   bytes: number,
-  { port = LUNET_PORT, timeoutMs = 300_000 } = {},
+  { port = LUNET_PORT, timeoutMs = 300_000, paceMs = 0 } = {},
 ): Promise<Transfer> {
   const started = performance.now();
   const target = `http://${host}:${port}/`;
-  const script = `set -o pipefail; "${process.execPath}" ${writer} ${seed} ${bytes} | curl -sS --fail -H Expect: -T - ${target}`;
+  const script = `set -o pipefail; "${process.execPath}" ${writer} ${seed} ${bytes} ${paceMs} | curl -sS --fail -H Expect: -T - ${target}`;
   const { stdout } = await from.run('bash', ['-c', script], { timeoutMs });
   return { hash: sha256Of(stdout), seconds: (performance.now() - started) / 1000 };
 }

@@ -2,6 +2,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { loudly } from '../helpers/before.js';
 import { createNamespaces, type NamespacePair } from '../helpers/netns.js';
 import { type Program, startProgram } from '../helpers/program.js';
 import {
@@ -23,11 +24,13 @@ import { contentHash } from './programs/content.js';
 let pair: NamespacePair;
 let server: Program;
 
-test.before(async () => {
-  pair = createNamespaces();
-  await startKernelServer(pair.a);
-  server = await startLunetServer(pair.a);
-});
+test.before(
+  loudly(async () => {
+    pair = createNamespaces();
+    await startKernelServer(pair.a);
+    server = await startLunetServer(pair.a);
+  }),
+);
 
 test.after(() => pair.dispose());
 
@@ -43,10 +46,10 @@ test('curl uploads a gibibyte to an http server on lunet while the kernel beside
   assert.is(put.hash, contentHash(2, GIB));
   report('curl to lunet server', GIB, put);
   await drained(server);
-  await server.stop('SIGTERM');
 });
 
 test('http.request on lunet fetches a gibibyte from the kernel’s stack, and uploads one to it', async () => {
+  await server.stop('SIGTERM');
   await startKernelServer(pair.b, KERNEL_PORT);
   const client = await startProgram(pair.a, 'http-client', [XDP_LINK], TEST_STACK);
   const target = { host: pair.b.address, port: KERNEL_PORT, bytes: GIB };

@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { loudly } from '../helpers/before.js';
+import { loseOnePercent } from '../helpers/loss.js';
 import { createNamespaces, finished, INTERFACE, type NamespacePair, until } from '../helpers/netns.js';
 import type { Program } from '../helpers/program.js';
 import { curlGet, curlPut, drained, LUNET_PORT, MIB, startLunetServer } from '../helpers/transfer.js';
@@ -18,11 +20,13 @@ let pair: NamespacePair;
 let server: Program;
 let folder: string;
 
-test.before(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'lunet-capture-'));
-  pair = createNamespaces();
-  server = await startLunetServer(pair.a);
-});
+test.before(
+  loudly(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'lunet-capture-'));
+    pair = createNamespaces();
+    server = await startLunetServer(pair.a);
+  }),
+);
 
 test.after(async () => {
   await pair.dispose();
@@ -54,7 +58,7 @@ async function complaints(file: string): Promise<string[]> {
     'tshark',
     // Only heads were captured: checksums cannot be verified, and payload is no protocol to dissect.
     [
-      ...['-r', file, '-o', 'tcp.check_checksum:FALSE', '--disable-protocol', 'http'],
+      ...['-r', file, '-o', 'tcp.check_checksum:FALSE', '-d', `tcp.port==${LUNET_PORT},data`],
       ...['-Y', 'tcp.analysis.flags || _ws.expert', '-T', 'fields', '-E', 'aggregator=|'],
       ...fields.flatMap((field) => ['-e', field]),
     ],
@@ -69,36 +73,56 @@ async function complaints(file: string): Promise<string[]> {
     });
 }
 
-test('without loss tshark has nothing to say about a transfer either way', async () => {
-  const down = await captured('down', async () => {
+/**
+ * A process that does not get its CPU for some milliseconds makes the kernel's probe timers go off, which is no fault of
+ * the connection: of three captures one must be clean.
+ */
+async function oneIsClean(name: string, work: () => Promise<void>, allowed = /^$/): Promise<void> {
+  let found: string[] = [];
+  for (let attempt = 1; attempt <= 3; attempt++) {
+    const all = await complaints(await captured(`${name}-${attempt}`, work));
+    found = all.filter((line) => !allowed.test(line.split('\t')[3]));
+    if (found.length === 0) return;
+  }
+  assert.equal(found, []);
+}
+
+test('without loss tshark has nothing to say about a download', () =>
+  oneIsClean('down', async () => {
     assert.is((await curlGet(pair.b, pair.a.address, 1, BYTES)).hash, contentHash(1, BYTES));
-  });
-  assert.equal(await complaints(down), []);
-  const up = await captured('up', async () => {
-    assert.is((await curlPut(pair.b, pair.a.address, 2, BYTES)).hash, contentHash(2, BYTES));
-  });
-  assert.equal(await complaints(up), []);
-});
+  }));
+
+test('without loss tshark has nothing to say about an upload', () =>
+  // Paced, so that the kernel does not fill lunet's receive window, of which tshark would warn.
+  oneIsClean('up', async () => {
+    const put = await curlPut(pair.b, pair.a.address, 2, BYTES, { paceMs: 10 });
+    assert.is(put.hash, contentHash(2, BYTES));
+  }));
+
+test('an upload at full speed is limited by the receive window and by nothing else', () =>
+  oneIsClean(
+    'window',
+    async () => {
+      assert.is((await curlPut(pair.b, pair.a.address, 2, BYTES)).hash, contentHash(2, BYTES));
+    },
+    /TCP window specified by the receiver is now completely full/,
+  ));
 
 test('with loss tshark sees what loss causes and nothing else', async () => {
-  const drop = `numgen random mod 100 < 1 drop`;
-  const rules = `table inet lunet {
-    chain in { type filter hook input priority 0; tcp sport ${LUNET_PORT} ${drop} }
-    chain out { type filter hook output priority 0; tcp dport ${LUNET_PORT} ${drop} }
-  }\n`;
-  await pair.b.run('ip', ['link', 'set', INTERFACE, 'gso_max_segs', '1']);
-  await pair.b.run('nft', ['-f', '-'], { input: rules });
+  await loseOnePercent(pair.b);
   const file = await captured('loss', async () => {
     assert.is((await curlGet(pair.b, pair.a.address, 3, BYTES)).hash, contentHash(3, BYTES));
     assert.is((await curlPut(pair.b, pair.a.address, 4, BYTES)).hash, contentHash(4, BYTES));
   });
   const causedByLoss =
     /retransmission|Duplicate ACK|out-of-order|Previous segment|ACKed segment that wasn't captured|D-SACK/i;
+  // Said of every SYN and FIN, on the same line as of one that is sent again.
+  const lifeOfAConnection = /SYN|FIN|connection closing/;
   const others = (await complaints(file)).filter((line) => {
     return line
       .split('\t')[3]
       .split('|')
-      .some((message) => !causedByLoss.test(message) && !message.includes('SYN'));
+      .some((message) => !causedByLoss.test(message) && !lifeOfAConnection.test(message));
   });
   assert.equal(others, []);
 });

@@ -2,6 +2,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { loudly } from '../helpers/before.js';
 import { createNamespaces, INTERFACE, type NamespacePair, until } from '../helpers/netns.js';
 import { type Program, startProgram } from '../helpers/program.js';
 import type { TablesReport } from './programs/netlink-tables.js';
@@ -65,15 +66,17 @@ function sorted(record: Record<string, string>): [string, string][] {
   return Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
-test.before(async () => {
-  pair = createNamespaces();
-  await ip('route', 'add', 'default', 'via', host(254));
-  await ip('route', 'add', '10.20.0.0/16', 'via', host(253), 'metric', '200');
-  await ip('route', 'add', '10.20.0.0/16', 'via', host(252), 'metric', '100');
-  await ip('route', 'add', '10.21.0.0/16', 'dev', 'lo');
-  await ip('neigh', 'add', host(9), 'lladdr', '02:00:00:00:00:09', 'dev', INTERFACE, 'nud', 'permanent');
-  program = await startProgram(pair.a, 'netlink-tables', [INTERFACE]);
-});
+test.before(
+  loudly(async () => {
+    pair = createNamespaces();
+    await ip('route', 'add', 'default', 'via', host(254));
+    await ip('route', 'add', '10.20.0.0/16', 'via', host(253), 'metric', '200');
+    await ip('route', 'add', '10.20.0.0/16', 'via', host(252), 'metric', '100');
+    await ip('route', 'add', '10.21.0.0/16', 'dev', 'lo');
+    await ip('neigh', 'add', host(9), 'lladdr', '02:00:00:00:00:09', 'dev', INTERFACE, 'nud', 'permanent');
+    program = await startProgram(pair.a, 'netlink-tables', [INTERFACE]);
+  }),
+);
 
 test.after(() => pair.dispose());
 

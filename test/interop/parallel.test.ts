@@ -2,6 +2,7 @@
 
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import { loudly } from '../helpers/before.js';
 import { createNamespaces, type NamespacePair } from '../helpers/netns.js';
 import type { Program } from '../helpers/program.js';
 import { drained, type Figures, LUNET_PORT, MIB, startLunetServer } from '../helpers/transfer.js';
@@ -12,11 +13,13 @@ const CURLS = 500;
 let pair: NamespacePair;
 let server: Program;
 
-test.before(async () => {
-  pair = createNamespaces();
-  // The server answers none before all have asked.
-  server = await startLunetServer(pair.a, undefined, { LUNET_TEST_BARRIER: `${CURLS}` });
-});
+test.before(
+  loudly(async () => {
+    pair = createNamespaces();
+    // The server answers none before all have asked.
+    server = await startLunetServer(pair.a, undefined, { LUNET_TEST_BARRIER: `${CURLS}` });
+  }),
+);
 
 test.after(() => pair.dispose());
 

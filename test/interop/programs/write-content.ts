@@ -1,6 +1,16 @@
-// Writes content to stdout, for curl to upload: write-content SEED BYTES
+// Writes content to stdout, for curl to upload: write-content SEED BYTES [PACE-MS]
 
 import { pipeline } from 'node:stream/promises';
-import { contentStream } from './content.js';
+import { setTimeout as delay } from 'node:timers/promises';
+import { chunks, contentStream } from './content.js';
 
-await pipeline(contentStream(Number(process.argv[2]), Number(process.argv[3])), process.stdout);
+const [seed, bytes, paceMs] = process.argv.slice(2).map(Number);
+
+async function* paced(): AsyncGenerator<Buffer> {
+  for (const chunk of chunks(seed, bytes)) {
+    yield chunk;
+    await delay(paceMs);
+  }
+}
+
+await pipeline(paceMs > 0 ? paced() : contentStream(seed, bytes), process.stdout);
