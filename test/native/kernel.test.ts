@@ -19,7 +19,9 @@ const resets = (report: Awaited<ReturnType<EndProcess['report']>>, port: number)
   report.collected
     .map(({ hex }) => hex)
     .filter((hex) => hex.slice(24, 28) === '0800' && hex.slice(46, 48) === '06')
-    .filter((hex) => Number.parseInt(hex.slice(72, 76), 16) === port && (Number.parseInt(hex.slice(94, 96), 16) & 4) === 4);
+    .filter(
+      (hex) => Number.parseInt(hex.slice(72, 76), 16) === port && (Number.parseInt(hex.slice(94, 96), 16) & 4) === 4,
+    );
 
 async function macOf(namespace: Namespace, name: string): Promise<string> {
   const { stdout } = await namespace.run('ip', ['-j', 'link', 'show', name]);

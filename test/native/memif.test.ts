@@ -283,7 +283,10 @@ test('a sleeper is woken when its peer is replaced', async () => {
   await delay(30);
   await first.kill('SIGKILL');
   await woken;
-  assert.not.ok(end.link.armWakeup(() => {}), 'without a peer there is nothing to wait on');
+  assert.not.ok(
+    end.link.armWakeup(() => {}),
+    'without a peer there is nothing to wait on',
+  );
   end.close();
 });
 

@@ -21,7 +21,10 @@ const frame = (i: number): string =>
 async function echoOver(first: string, second: string, query: string): Promise<void> {
   const path = join(folder, `${first}-${second}.sock`);
   const options = { behind, env };
-  const server = await startEnd(`memif:${path}?role=server${query}`, { ...options, ...(first === 'root' ? { behind: [] } : {}) });
+  const server = await startEnd(`memif:${path}?role=server${query}`, {
+    ...options,
+    ...(first === 'root' ? { behind: [] } : {}),
+  });
   if (first === 'root') chmodSync(path, 0o777);
   const client = await startEnd(`memif:${path}?role=client${query}`, options);
   client.tell('collect');
@@ -30,7 +33,10 @@ async function echoOver(first: string, second: string, query: string): Promise<v
     const now = await client.report();
     return now.collected.length >= 50 && now;
   });
-  assert.equal(report.collected.map(({ hex }) => hex), Array.from({ length: 50 }, (_, i) => frame(i)));
+  assert.equal(
+    report.collected.map(({ hex }) => hex),
+    Array.from({ length: 50 }, (_, i) => frame(i)),
+  );
   assert.is(report.copied, 0);
   assert.is(report.stats.rxLent, 0);
   for (const end of [client, server]) {

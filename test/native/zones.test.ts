@@ -66,7 +66,10 @@ test('what the driver receives is read in Wasm memory, and its objects come back
     for (const { bytes } of end.turn()) got.push(bytes);
     return got.length === sent.length;
   });
-  assert.equal(got.map((frame) => Buffer.from(frame).toString('hex')), sent.map((frame) => Buffer.from(frame).toString('hex')));
+  assert.equal(
+    got.map((frame) => Buffer.from(frame).toString('hex')),
+    sent.map((frame) => Buffer.from(frame).toString('hex')),
+  );
   end.turn();
   assert.is(end.link.stats().rxLent, 0);
   assert.is(end.link.stats().rxFreeObjects, before);
@@ -109,7 +112,9 @@ test('descriptors that point outside the zones, or are no frames, are counted an
   ];
   end.sendRaw(...bad);
   // No end within the number of segments a frame may have.
-  end.sendRaw(...Array.from({ length: L.TX_MAX_SEGS + 1 }, (_, i): [number, number, number] => [end.scratch, 1, i === 0 ? 1 : 0]));
+  end.sendRaw(
+    ...Array.from({ length: L.TX_MAX_SEGS + 1 }, (_, i): [number, number, number] => [end.scratch, 1, i === 0 ? 1 : 0]),
+  );
   end.send(pattern(64, 1));
   end.turn();
   end.turn();
@@ -255,13 +260,17 @@ test('zones beyond the free hugepages are refused, naming how many there are', a
 });
 
 test('the calling thread keeps its CPUs, and is pinned when asked', async () => {
-  const allowed = (): string => /Cpus_allowed_list:\s*(\S+)/.exec(readFileSync('/proc/thread-self/status', 'utf8'))?.[1] ?? '';
+  const allowed = (): string =>
+    /Cpus_allowed_list:\s*(\S+)/.exec(readFileSync('/proc/thread-self/status', 'utf8'))?.[1] ?? '';
   const before = allowed();
   const end = await openEnd('null:');
   assert.is(allowed(), before);
   end.close();
   const native = loadNative();
-  assert.throws(() => native.pinThread(100000), (error: { code?: string }) => error.code === 'EINVAL');
+  assert.throws(
+    () => native.pinThread(100000),
+    (error: { code?: string }) => error.code === 'EINVAL',
+  );
   const cpu = Number(/^\d+/.exec(before)?.[0]);
   native.pinThread(cpu);
   assert.is(allowed(), `${cpu}`);

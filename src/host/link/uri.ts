@@ -106,7 +106,8 @@ class Parameters {
   text(name: string): string | null {
     const value = this.left.get(name) ?? null;
     this.left.delete(name);
-    return value === '' ? null : value;
+    if (value === '') throw this.error(`${name} is empty`);
+    return value;
   }
 
   number(name: string, least: number, most: number): number | null {
