@@ -3,8 +3,13 @@
 import { arenaReset } from './abi/arena';
 import { CNT_RxBytes, CNT_RxFrames, CNT_ZbufMisuse } from './abi/counters';
 import {
+  CFG_MAX_CONNECTIONS,
+  CFG_MAX_LISTENERS,
+  CFG_PORT_HI,
+  CFG_PORT_LO,
   CFG_SEED_HI,
   CFG_SEED_LO,
+  CFG_SEGMENT_RECORDS,
   CTL_DONE_AT,
   CTL_DONE_HEAD,
   CTL_DONE_SIZE,
@@ -12,6 +17,7 @@ import {
   CTL_RX_AT,
   CTL_RX_SIZE,
   EALREADY,
+  EINVAL,
   RXD_ADDR,
   RXD_FLAGS,
   RXD_LEN,
@@ -19,7 +25,7 @@ import {
 } from './abi/layout';
 import { randSeed } from './abi/random';
 import { ringsInit, ringsNeeded } from './abi/rings';
-import { count, countAdd, countersInit, setNow } from './abi/runtime';
+import { count, countAdd, countersInit, turnBegin, turnEnd } from './abi/runtime';
 import { frameInput, inputInit } from './ip/input';
 import { interfaceInit } from './ip/interface';
 import { neighboursInit, neighboursNeeded } from './ip/neighbour';
@@ -41,14 +47,33 @@ export function arenaNeeded(): u32 {
   return ringsNeeded() + zonesNeeded() + routesNeeded() + neighboursNeeded() + pendingNeeded() + tcpArenaNeeded() + 1024;
 }
 
+@inline const CONNECTIONS_MAX: u32 = 1 << 20;
+@inline const LISTENERS_MAX: u32 = 1 << 16;
+@inline const RECORDS_MAX: u32 = 1 << 24;
+
+/** What TCP's tables are sized by, within what their byte counts can hold. */
+function tableSizesFine(): bool {
+  const connections = load<u32>(CFG_MAX_CONNECTIONS);
+  const listeners = load<u32>(CFG_MAX_LISTENERS);
+  const records = load<u32>(CFG_SEGMENT_RECORDS);
+  return (
+    connections - 1 < CONNECTIONS_MAX &&
+    listeners - 1 < LISTENERS_MAX &&
+    records - 1 < RECORDS_MAX &&
+    load<u32>(CFG_PORT_LO) <= load<u32>(CFG_PORT_HI) &&
+    load<u32>(CFG_PORT_LO) != 0 &&
+    load<u32>(CFG_PORT_HI) < 65536
+  );
+}
+
 /** Builds every table from the configuration. -EINVAL for one that cannot be, -ENOMEM when the arena is too small. */
 export function init(): i32 {
   if (initialised) return -EALREADY;
   countersInit();
-  arenaReset();
+  let error = tableSizesFine() ? arenaReset() : -EINVAL;
   randSeed(load<u32>(CFG_SEED_LO), load<u32>(CFG_SEED_HI));
   timersInit();
-  let error = ringsInit();
+  if (error == 0) error = ringsInit();
   if (error == 0) error = zbufInit();
   if (error == 0) error = interfaceInit();
   if (error == 0) error = routesInit();
@@ -86,7 +111,7 @@ function completions(): void {
 /** Processes the first `n` receive descriptors. */
 export function ingest(n: u32, now: f64): void {
   if (!initialised) return;
-  setNow(now);
+  turnBegin(now);
   completions();
   const size = load<u32>(CTL_RX_SIZE);
   if (n > size) n = size;
@@ -110,23 +135,27 @@ export function ingest(n: u32, now: f64): void {
   countAdd(CNT_RxFrames, frames);
   countAdd(CNT_RxBytes, bytes);
   flushEvents();
+  turnEnd();
 }
 
-/** Runs the timers that are due; microseconds of the next deadline, Infinity when there is none. */
+/** Runs the timers that are due and sends what waits; microseconds of the next deadline, Infinity when there is none. */
 export function poll(now: f64): f64 {
   if (!initialised) return Infinity;
-  setNow(now);
+  turnBegin(now);
   completions();
   timersRun();
+  tcpFlush();
   flushEvents();
+  turnEnd();
   return timersNext();
 }
 
-/** Sends what waits for room in the transmit ring. */
+/** Sends what waits for room in the transmit ring, or was queued since the last turn. */
 export function flush(now: f64): void {
   if (!initialised) return;
-  setNow(now);
+  turnBegin(now);
   completions();
   tcpFlush();
   flushEvents();
+  turnEnd();
 }

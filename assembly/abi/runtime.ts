@@ -17,6 +17,22 @@ export function setNow(us: f64): void {
   }
 }
 
+/**
+ * Whether nowUs is the present, which it is while ingest(), poll() and flush() run. An application that calls at another
+ * time may do so long after: what depends on the time (sending, for it arms timers and takes RTT samples) waits for the
+ * next flush() or poll().
+ */
+export let inTurn: bool = false;
+
+export function turnBegin(us: f64): void {
+  setNow(us);
+  inTurn = true;
+}
+
+export function turnEnd(): void {
+  inTurn = false;
+}
+
 /** Counter array: CNT_COUNT × u64. */
 export const COUNTERS: usize = memory.data(1024, 64);
 

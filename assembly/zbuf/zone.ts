@@ -20,7 +20,7 @@
 // for a receive object that the link has.
 
 import { arenaAlloc } from '../abi/arena';
-import { CFG_RX_ZONES, CFG_ZONE_BASE, CFG_ZONE_COUNT, EINVAL, ENOMEM, ZONE_BYTES, ZONE_SHIFT } from '../abi/layout';
+import { CFG_ARENA_END, CFG_RX_ZONES, CFG_ZONE_BASE, CFG_ZONE_COUNT, EINVAL, ENOMEM, ZONE_BYTES, ZONE_SHIFT } from '../abi/layout';
 
 @inline export const Z_BASE: usize = 0;
 @inline export const Z_CONTEXTS: usize = 4;
@@ -64,13 +64,12 @@ export function zonesInit(): i32 {
   zoneBase = load<u32>(CFG_ZONE_BASE);
   if (zones == 0 || zones > 2047 || rxZones >= zones || (zoneBase & 63) != 0) return -EINVAL;
   const end = <u64>zoneBase + ((<u64>zones) << ZONE_SHIFT);
-  if (end > <u64>memory.size() << 16) return -EINVAL;
+  if (end > <u64>memory.size() << 16 || zoneBase < load<u32>(CFG_ARENA_END)) return -EINVAL;
   zonesBytes = zones << ZONE_SHIFT;
   zoneTable = arenaAlloc(zones * 4, 64);
   iovaTable = arenaAlloc(zones * 8, 64);
   idle = arenaAlloc(zones * 4, 64);
   if (zoneTable == 0 || iovaTable == 0 || idle == 0) return -ENOMEM;
-  if (zoneBase < zoneTable) return -EINVAL;
   idleCount = 0;
   for (let zone = zones; zone > rxZones; ) {
     zone--;

@@ -362,6 +362,28 @@ test('a question the event ring had no room for is asked as soon as it has', () 
   emptied(manual);
 });
 
+test('a connection to a neighbour that does not answer fails with EHOSTUNREACH', () => {
+  const manual = manualCore();
+  const { core } = manual;
+  writeAddress(core.u8, core.scratch, '10.0.0.99');
+  const handle = core.connect(core.scratch, 80, 0, 0, 0);
+  assert.ok(handle > 0);
+  manual.poll();
+  assertRequest(manual.take()[0], ip(99));
+  const began = manual.nowUs;
+  let errno = 0;
+  while (errno === 0 && manual.nowUs < began + 60 * SECOND) {
+    pass(manual, SECOND / 4);
+    for (const [of, kind, a] of manual.events()) if (of === handle && kind === L.EV_ERROR) errno = a;
+  }
+  assert.is(errno, L.EHOSTUNREACH);
+  assert.ok(manual.nowUs - began <= 4 * SECOND, 'as soon as ARP gives up');
+  assert.is(core.close(handle), 0);
+  pass(manual, 60 * SECOND);
+  assert.is(core.connectionAt(0, core.scratch), -L.EBADF);
+  emptied(manual);
+});
+
 test('bad arguments are errors', () => {
   const { core } = manualCore();
   core.u8.fill(0, core.scratch, core.scratch + 32);
