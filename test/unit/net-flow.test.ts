@@ -35,12 +35,16 @@ function digest(chunks: Iterable<Buffer>): string {
 test('64 MiB both ways at once arrive whole', async () => {
   const ends = await openEnds();
   const bytes = 64 * MIB;
-  const { near, far, server } = await connected(ends);
-  const hashed = async (socket: Socket): Promise<string> => {
-    const hash = createHash('sha256');
-    for await (const chunk of socket) hash.update(chunk as Buffer);
-    return hash.digest('hex');
-  };
+  // Neither side may end its own when it has heard the other's end.
+  const both = { allowHalfOpen: true };
+  const { near, far, server } = await connected(ends, { server: both, client: both });
+  // Not `for await`: at its end it destroys the socket, and with it the half that still sends.
+  const hashed = (socket: Socket): Promise<string> =>
+    new Promise((resolve) => {
+      const hash = createHash('sha256');
+      socket.on('data', (chunk: Buffer) => hash.update(chunk));
+      socket.on('end', () => resolve(hash.digest('hex')));
+    });
   const received = [hashed(near), hashed(far)];
   Readable.from(pattern(bytes, 1), { objectMode: false }).pipe(near);
   Readable.from(pattern(bytes, 2), { objectMode: false }).pipe(far);
