@@ -38,6 +38,8 @@ const POLL_US = 128;
 const STALL_US = 1000;
 /** A timer of Node's is this late at most by rounding; nearer deadlines are spun for. */
 const TIMER_GRAIN_US = 1000;
+/** How much longer than at first a loop that cannot be woken sleeps in the end. */
+const MAX_SLEEP_FACTOR = 4;
 const MAX_TIMEOUT_MS = 0x7fffffff;
 
 /** `drain` hands the events in the ring to the application and returns their number. */
@@ -62,6 +64,7 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
   let lastWorkUs = 0;
   let lastTurnUs = 0;
   let kicked = false;
+  let fruitlessSleeps = 0;
   let turning = false;
 
   /** Returns the number of events; whether there was any work is known from lastWorkUs. */
@@ -89,6 +92,7 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
     immediate = null;
     kicked = false;
     let startUs = -1;
+    let nowUs = 0;
     let eventsSeen = false;
     turning = true;
     try {
@@ -97,8 +101,10 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
         // What the application does after its callback (promises, ticks, streams) needs this macrotask to end, but
         // what it has sent already goes out first.
         if (eventsSeen && u32[txHead] === u32[txTail]) break;
-        if (startUs < 0) startUs = f64[clock] / 1000;
-      } while (running && f64[clock] / 1000 - startUs < yieldUs);
+        nowUs = f64[clock] / 1000;
+        if (startUs < 0) startUs = nowUs;
+        // Woken to look once: nothing there, back to sleep.
+      } while (running && nowUs - startUs < yieldUs && nowUs - lastWorkUs < idleSpinUs);
     } finally {
       turning = false;
       if (running) schedule();
@@ -107,12 +113,16 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
 
   function schedule(): void {
     const nowUs = f64[clock] / 1000;
-    if (kicked || nowUs - lastWorkUs < idleSpinUs || nowUs >= deadlineUs) return again();
+    if (kicked || nowUs - lastWorkUs < idleSpinUs || nowUs >= deadlineUs) {
+      fruitlessSleeps = 0;
+      again();
+      return;
+    }
     deadlineUs = core.poll(nowUs);
     nextPollUs = nowUs + POLL_US;
     const pending = u32[txHead] !== u32[txTail] || u32[L.CTL_EVENT_HEAD >> 2] !== u32[L.CTL_EVENT_TAIL >> 2];
-    if (pending || deadlineUs - nowUs < TIMER_GRAIN_US) return again();
-    sleep(nowUs);
+    if (pending || deadlineUs - nowUs < TIMER_GRAIN_US) again();
+    else sleep(nowUs);
   }
 
   function again(): void {
@@ -124,7 +134,9 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
   function sleep(nowUs: number): void {
     const canWake = link.armWakeup(wake);
     if (immediate) return; // woken while arming
-    const untilMs = Math.min((deadlineUs - nowUs) / 1000, canWake ? MAX_TIMEOUT_MS : pollSleepMs);
+    // Where nothing wakes the loop it looks again soon, and less often the longer nothing comes.
+    const lookMs = pollSleepMs * Math.min(++fruitlessSleeps, MAX_SLEEP_FACTOR);
+    const untilMs = Math.min((deadlineUs - nowUs) / 1000, canWake ? MAX_TIMEOUT_MS : lookMs);
     sleepTimer = setTimeout(wake, Math.max(untilMs, 1));
     if (!held) sleepTimer.unref();
   }
