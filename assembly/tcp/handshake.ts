@@ -35,7 +35,7 @@ import {
 } from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
 import { dstGet, dstMtu } from '../ip/route';
-import { timerCancel } from '../timer/wheel';
+import { timerArmed, timerCancel } from '../timer/wheel';
 import { TCPF_ACK, TCPF_FIN, TCPF_RST, TCPF_SYN } from '../wire/tcp';
 import { segAck, segAddresses, segAt, segFlags, segLen, segSeq, segWindow } from './arrival';
 import { connectionAborted, finQueued, setState } from './close';
@@ -172,8 +172,18 @@ export function synStart(t: Tcb): void {
   setState(t, TCP_SYN_SENT);
   flowInsert(t);
   count(CNT_TcpActiveOpens);
+  // Not sent from here: connect() may be called long after the last turn, and that time would be measured from.
+  t.flags |= FL_SYN_OWED;
+  wantOutput(t);
+}
+
+/** Sends a SYN or SYN-ACK that waited. An active open is timed from here on. */
+export function synOwed(t: Tcb): void {
+  if (!timerArmed(retransmitTimer(t))) {
+    setSynSent(t);
+    rtoArm(t);
+  }
   synSend(t);
-  rtoArm(t);
 }
 
 /** No answer to the SYN or SYN-ACK yet. */

@@ -5,7 +5,7 @@ import { conditionLines, errorLines, SUMMARY_HEADER, SUMMARY_TEXT_COLUMNS, summa
 import { reportHtml } from '../knbench/report.js';
 import { summarize } from '../knbench/results.js';
 import { allowedCpus, type RunOptions, runMatrix } from '../knbench/run.js';
-import { type CommandSpec, helpText, parseCommand } from './args.js';
+import { type CommandSpec, helpText, integer, parseCommand } from './args.js';
 import { print, progressLine, table } from './output.js';
 import { probeEnvironment } from './probe.js';
 
@@ -21,12 +21,14 @@ const spec: CommandSpec = {
   name: 'demo',
   summary: 'RPCs on lunet against the kernel’s TCP on loopback: a table, and an HTML report with distributions.',
   options: {
+    mtu: { value: 'BYTES', help: 'MTU of lunet’s link; loopback has 65536', default: '9000' },
+    checksums: { help: 'lunet computes and verifies checksums, which the kernel does not on loopback' },
     report: { value: 'FILE', help: 'where the HTML report goes', default: 'build/demo-report.html' },
     json: { help: 'print an array of one object per run instead of the table' },
   },
 };
 
-const plan: Omit<RunOptions, 'link' | 'cpus'> = {
+const plan: Omit<RunOptions, 'link' | 'cpus' | 'mtu' | 'trustLink'> = {
   stacks: [
     { stack: 'lunet', mode: 'zc' },
     { stack: 'lunet', mode: 'copy' },
@@ -38,12 +40,13 @@ const plan: Omit<RunOptions, 'link' | 'cpus'> = {
   seconds: SECONDS,
   warmupSeconds: WARMUP_SECONDS,
   rounds: ROUNDS,
-  trustLink: false,
   verify: false,
 };
 
+type Settings = Required<Pick<RunOptions, 'cpus' | 'mtu' | 'trustLink'>>;
+
 /** memif where it works, tried with a short run; else the memory link, and why. */
-async function bestLink(cpus: readonly number[]): Promise<{ link: string; why: string | undefined }> {
+async function bestLink(settings: Settings): Promise<{ link: string; why: string | undefined }> {
   const { addon } = probeEnvironment();
   if (!addon.ok) return { link: 'memory:', why: addon.detail };
   const [trial] = await runMatrix({
@@ -55,7 +58,7 @@ async function bestLink(cpus: readonly number[]): Promise<{ link: string; why: s
     warmupSeconds: 0.05,
     rounds: 1,
     link: 'memif',
-    cpus,
+    ...settings,
   });
   const failure = trial.result.error;
   return failure === undefined
@@ -73,9 +76,13 @@ export async function demo(args: readonly string[]): Promise<number> {
   const json = values.flag('json');
   const given = values.required('report');
   const path = given === spec.options.report.default ? REPORT : given;
-  const cpus = allowedCpus().slice(0, 2);
+  const settings: Settings = {
+    cpus: allowedCpus().slice(0, 2),
+    mtu: integer(values.required('mtu'), 'mtu', 576, 65535),
+    trustLink: !values.flag('checksums'),
+  };
   const begin = Date.now();
-  const { link, why } = await bestLink(cpus);
+  const { link, why } = await bestLink(settings);
   if (why !== undefined) {
     const text = `${why}. Running on the in-memory link, both ends of each stack in one thread; see lunet doctor.`;
     process.stderr.write(`${text}\n`);
@@ -83,8 +90,8 @@ export async function demo(args: readonly string[]): Promise<number> {
   const progress = progressLine();
   const records = await runMatrix({
     ...plan,
+    ...settings,
     link,
-    cpus,
     onProgress: ({ done, total, what }) => {
       const elapsed = Math.round((Date.now() - begin) / 1000);
       progress.show(`lunet demo: ${done}/${total}, ${elapsed} s: ${what}`);

@@ -1,7 +1,7 @@
 // What a refused call on Zbuf memory means, worked out only once it has been refused.
 import type { Core } from '../core/core.js';
 import { systemError } from '../core/errors.js';
-import { EFAULT, EINVAL, EMSGSIZE, ENOBUFS } from '../core/layout.js';
+import { CFG_ZONE_BASE, EFAULT, EINVAL, EMSGSIZE, ENOBUFS, ZONE_BYTES } from '../core/layout.js';
 
 export type ZbufErrorCode =
   /** The address is in no object of this stack. */
@@ -34,19 +34,20 @@ export function exhausted(size: number): ZbufError {
   );
 }
 
+/** Whether `addr` lies where objects are. A zone without any is given to the next size that needs one. */
+function inZones(core: Core, addr: number): boolean {
+  const base = core.dv.getUint32(CFG_ZONE_BASE, true);
+  return addr >= base && addr < base + core.config.zones * ZONE_BYTES;
+}
+
 /** Why `[addr, addr + len)` cannot be used, or null when it can. */
 export function diagnose(core: Core, syscall: string, addr: number, len: number): ZbufError | null {
   const end = core.objectEnd(addr) >>> 0;
-  if (end === 0) {
+  if (end === 0 && !inZones(core, addr)) {
     return zbufError('ERR_LUNET_ZBUF_FOREIGN', EFAULT, syscall, `${hex(addr)} is not in an object of this stack`);
   }
-  if (core.refCount(addr) <= 0) {
-    return zbufError(
-      'ERR_LUNET_ZBUF_FREED',
-      EINVAL,
-      syscall,
-      `the object at ${hex(addr)} is free: it was freed too often`,
-    );
+  if (end === 0 || core.refCount(addr) <= 0) {
+    return zbufError('ERR_LUNET_ZBUF_FREED', EINVAL, syscall, `nothing at ${hex(addr)} is allocated: freed too often?`);
   }
   if (len <= 0 || addr + len > end) {
     const room = end - addr;
