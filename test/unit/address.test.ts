@@ -33,7 +33,10 @@ test('addresses come back in the form of RFC 5952', () => {
 
 test('what is not an address is refused by code', () => {
   for (const text of ['', '10.0.0', '10.0.0.256', 'host', ':::', '1::2::3']) {
-    assert.throws(() => roundTrip(text), (error: { code: string }) => error.code === 'ERR_INVALID_ADDRESS');
+    assert.throws(
+      () => roundTrip(text),
+      (error: { code: string }) => error.code === 'ERR_INVALID_ADDRESS',
+    );
   }
 });
 
@@ -42,14 +45,20 @@ test('prefix lengths count in the 128-bit space', () => {
   assert.equal(parsePrefix('10.0.0.1'), { address: '10.0.0.1', prefixLength: 128 });
   assert.equal(parsePrefix('fd00::1/64'), { address: 'fd00::1', prefixLength: 64 });
   for (const text of ['10.0.0.1/33', '10.0.0.1/', '10.0.0.1/x', 'fd00::/129', '/24']) {
-    assert.throws(() => parsePrefix(text), (error: { code: string }) => error.code === 'ERR_INVALID_ADDRESS');
+    assert.throws(
+      () => parsePrefix(text),
+      (error: { code: string }) => error.code === 'ERR_INVALID_ADDRESS',
+    );
   }
 });
 
 test('a MAC address is six hexadecimal bytes', () => {
   assert.is(formatMac(parseMac('02:00:5E:00:00:0a')), '02:00:5e:00:00:0a');
   for (const text of ['', '02:00:00:00:00', '02-00-00-00-00-01', '02:00:00:00:00:0g']) {
-    assert.throws(() => parseMac(text), (error: { code: string }) => error.code === 'ERR_INVALID_ADDRESS');
+    assert.throws(
+      () => parseMac(text),
+      (error: { code: string }) => error.code === 'ERR_INVALID_ADDRESS',
+    );
   }
 });
 
