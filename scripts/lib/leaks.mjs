@@ -26,8 +26,16 @@ const xdpInterfaces = () =>
     .filter((link) => link.xdp && link.xdp.mode !== 0)
     .map((link) => link.ifname);
 
-const runtimeEntries = () =>
-  runtimeDirs.flatMap((dir) => (existsSync(dir) ? readdirSync(dir).map((name) => `${dir}/${name}`) : []));
+/** What a directory holds; nothing where it is not there, or not ours to read. */
+function entries(dir) {
+  try {
+    return readdirSync(dir).map((name) => `${dir}/${name}`);
+  } catch {
+    return [];
+  }
+}
+
+const runtimeEntries = () => runtimeDirs.flatMap(entries);
 
 function hugepagesInUse() {
   if (!existsSync(HUGEPAGES)) return 0;

@@ -48,7 +48,7 @@ type Settings = Required<Pick<RunOptions, 'cpus' | 'mtu' | 'trustLink'>>;
 /** memif where it works, tried with a short run; else the memory link, and why. */
 async function bestLink(settings: Settings): Promise<{ link: string; why: string | undefined }> {
   const { addon } = probeEnvironment();
-  if (!addon.ok) return { link: 'memory:', why: addon.detail };
+  if (!addon.ok) return { link: 'memory:', why: `the shim (native addon) is missing: ${addon.detail}` };
   const [trial] = await runMatrix({
     ...plan,
     stacks: plan.stacks.slice(0, 1),
