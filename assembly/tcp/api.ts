@@ -35,6 +35,7 @@ import {
   TCP_SYN_SENT,
 } from '../abi/layout';
 import { INFO_SIZE } from '../abi/info';
+import { isOurs } from '../ip/interface';
 import { dstGet, dstSource } from '../ip/route';
 import { zbufCheck } from '../zbuf/zbuf';
 import { closeConnection, closeSend, connectionReset } from './close';
@@ -90,6 +91,7 @@ export function listen(addr: u32, port: u32, backlog: u32, flags: u32): i32 {
   if (port == 0 || port > 65535) return -EINVAL;
   const high = load<u64>(addr);
   const low = load<u64>(addr, 8);
+  if (!isAnyAddress(high, low) && !isOurs(addr)) return -EADDRNOTAVAIL;
   if (listenerTaken(high, low, port)) return -EADDRINUSE;
   const at = listenerSlotAlloc();
   if (!at) return -ENOBUFS;
@@ -124,7 +126,7 @@ export function connect(addr: u32, port: u32, localAddr: u32, localPort: u32, fl
   if (!dst) return -ENETUNREACH;
   let source = localAddr;
   if (source == 0 || isAnyAddress(load<u64>(source), load<u64>(source, 8))) source = dstSource(dst);
-  if (!source) return -EADDRNOTAVAIL;
+  if (!source || !isOurs(source)) return -EADDRNOTAVAIL;
   // The callee may reuse the memory of its arguments.
   const local0 = load<u64>(source);
   const local1 = load<u64>(source, 8);
