@@ -104,7 +104,8 @@ export function connectionInit(t: Tcb): void {
   const iss = isnFor(t);
   c.iss = iss;
   t.sndUna = iss;
-  t.sndNxt = t.sndEnd = t.recover = c.sndSml = iss + 1;
+  t.sndNxt = t.sndEnd = c.sndSml = iss + 1;
+  t.recover = iss; // RFC 6582 §3.2 step 1
   t.lastRecvMs = t.lastSendMs = nowMs();
   setSynSent(t);
 }
@@ -229,7 +230,8 @@ export function listenSegment(l: Tcb, ports: u32, floor: u32): void {
   inherit(t, l);
   if (floor != 0 && seqLe(c.iss, floor)) {
     c.iss = t.sndUna = floor + 1;
-    t.sndNxt = t.sndEnd = t.recover = c.sndSml = c.iss + 1;
+    t.sndNxt = t.sndEnd = c.sndSml = c.iss + 1;
+    t.recover = c.iss;
   }
   takeSyn(t);
   offerOptions(t);
