@@ -150,3 +150,18 @@ export class NetContext {
     this.#waiting.delete(retry);
   }
 }
+
+/** The two ends of a connection: asked for once, and remembered when the handle is gone. */
+export class Endpoints {
+  #local: AddressInfo | null = null;
+  #remote: AddressInfo | null = null;
+
+  of(context: NetContext | null, handle: number, remote: boolean): AddressInfo | null {
+    const known = remote ? this.#remote : this.#local;
+    if (known || !context || handle === 0) return known;
+    const found = context.endpoint(handle, remote);
+    if (remote) this.#remote = found;
+    else this.#local = found;
+    return found;
+  }
+}

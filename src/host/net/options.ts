@@ -206,3 +206,10 @@ export function listenArguments(args: readonly unknown[]): Normalized<ListenOpti
 export function socketClosedError(): Error & { code: string } {
   return codeError('ERR_SOCKET_CLOSED', 'Socket is closed');
 }
+
+/** 4 or 6 for what node:net calls a family, 0 for either. */
+export function familyNumber(family: number | string | undefined): number {
+  if (family === 'IPv4') return 4;
+  if (family === 'IPv6') return 6;
+  return Number(family ?? 0);
+}

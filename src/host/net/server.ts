@@ -6,7 +6,8 @@ import { EADDRINUSE, ECONNABORTED } from '../core/layout.js';
 import type { NetContext, StackMember, StackSource } from './context.js';
 import { codeError, errnoOf, invalidArgType, listenError } from './errors.js';
 import { type ListenOptions, listenArguments, type ServerOptions } from './options.js';
-import type { Owner, Socket } from './socket.js';
+import type { Socket } from './socket.js';
+import type { Owner } from './socket-events.js';
 
 /** What listen(0) tries, in order: the dynamic ports of RFC 6335 §6 below the range of lunet's own clients. */
 const FREE_PORTS: readonly [number, number] = [49152, 61439];

@@ -1,54 +1,27 @@
 // A TCP connection on lunet as a stream.Duplex with node:net's methods, events and errors.
 import { lookup as dnsLookup } from 'node:dns';
-import type { AddressInfo } from 'node:net';
-import { isIP } from 'node:net';
+import { type AddressInfo, isIP } from 'node:net';
 import { addAbortSignal, Duplex } from 'node:stream';
 import { ECONNABORTED, OPT_KEEPALIVE, OPT_KEEPALIVE_TIME_US, OPT_NODELAY } from '../core/layout.js';
-import type { SocketHandler } from '../stack.js';
-import type { NetContext, StackMember, StackSource } from './context.js';
+import { Endpoints, type NetContext, type StackMember, type StackSource } from './context.js';
 import { codeError, connectError, invalidArgValue, systemError, validFunction, validTimeoutMs } from './errors.js';
+import { IdleTimer } from './idle-timer.js';
 import {
   type ConnectOptions,
   connectArguments,
+  familyNumber,
   type OnReadOptions,
   type SocketOptions,
   socketClosedError,
   socketOptions,
 } from './options.js';
+import { emitClose, type Owner, SocketEvents } from './socket-events.js';
 import { BLOCKED, OBJECT_BYTES, SENT, STARVED, type TransmitStatus, Transmitter, type WriteEntry } from './transmit.js';
 
 /** Bytes either side of a socket buffers in JavaScript before it pushes back: what node:net reads at a time. */
 const HIGH_WATER_MARK_BYTES = 64 * 1024;
 
 type WriteCallback = (error?: Error | null) => void;
-
-/** What a server hands over with an accepted connection. */
-export interface Owner {
-  connectionClosed(): void;
-}
-
-/** The core's events for one connection, passed to its socket. */
-class SocketEvents implements SocketHandler {
-  readonly #socket: Socket;
-  constructor(socket: Socket) {
-    this.#socket = socket;
-  }
-  connect(): void {
-    this.#socket._established();
-  }
-  data(): void {
-    this.#socket._dataReady();
-  }
-  writable(): void {
-    this.#socket._writeReady();
-  }
-  eof(): void {
-    this.#socket._eofReached();
-  }
-  error(errno: number): void {
-    this.#socket._failed(errno);
-  }
-}
 
 export class Socket extends Duplex implements StackMember {
   /** Between connect() and its outcome. */
@@ -89,10 +62,10 @@ export class Socket extends Duplex implements StackMember {
   #attempt = 0;
   #address = '';
   #port = 0;
-  #local: AddressInfo | null = null;
-  #remote: AddressInfo | null = null;
-  #idleTimer: NodeJS.Timeout | null = null;
-  #idleTimerMs = 0;
+  #endpoints = new Endpoints();
+  readonly #idleTimer = new IdleTimer(() => {
+    if (this.timeout) this.emit('timeout');
+  });
   #noDelay: boolean;
   #keepAlive: boolean;
   #keepAliveDelayMs: number;
@@ -236,8 +209,7 @@ export class Socket extends Duplex implements StackMember {
     this.#pushed = false;
     this.#errno = 0;
     this.#reset = false;
-    this.#local = null;
-    this.#remote = null;
+    this.#endpoints = new Endpoints();
     this.#bytesWritten = 0;
     this.bytesRead = 0;
   }
@@ -245,7 +217,7 @@ export class Socket extends Duplex implements StackMember {
   /** @internal */
   _established(): void {
     this.connecting = false;
-    this.#touch();
+    if (this.timeout) this.#idleTimer.refresh();
     const waiting = this.#whenOpen;
     this.#whenOpen = null;
     this.emit('connect');
@@ -271,7 +243,7 @@ export class Socket extends Duplex implements StackMember {
   /** @internal */
   _eofReached(): void {
     this.#eof = true;
-    this.#touch();
+    if (this.timeout) this.#idleTimer.refresh();
     if (!this.#ready) this.#finishReading();
     else if (this.#wanted) this.#pump();
   }
@@ -298,7 +270,7 @@ export class Socket extends Duplex implements StackMember {
           break;
         }
         this.bytesRead += bytes.length;
-        this.#touch();
+        if (this.timeout) this.#idleTimer.refresh();
         if (this.#onread) this.#leftover = bytes;
         else this.#deliver(bytes);
       }
@@ -383,7 +355,7 @@ export class Socket extends Duplex implements StackMember {
       // Nothing is queued before it: a small chunk is in the send queue before the stream machinery would look at it.
       if (this.#transmitter!.sendSmall(chunk)) {
         this.#bytesWritten += chunk.length;
-        this.#touch();
+        if (this.timeout) this.#idleTimer.refresh();
         this.#context!.stack.kick();
         return true;
       }
@@ -433,7 +405,7 @@ export class Socket extends Duplex implements StackMember {
       return;
     }
     this.#bytesWritten += this.#transmitter!.batchBytes;
-    this.#touch();
+    if (this.timeout) this.#idleTimer.refresh();
     done();
   }
 
@@ -457,7 +429,7 @@ export class Socket extends Duplex implements StackMember {
     this.connecting = false;
     this.#whenOpen = null;
     this.#leftover = null;
-    this.#stopTimer();
+    this.#idleTimer.stop();
     this.#closeHandle();
     const writing = this.#writing;
     this.#writing = null;
@@ -522,25 +494,9 @@ export class Socket extends Duplex implements StackMember {
       if (callback) this.removeListener('timeout', callback);
       return this;
     }
-    if (this.#idleTimer && this.#idleTimerMs === ms) this.#idleTimer.refresh();
-    else {
-      this.#stopTimer();
-      this.#idleTimerMs = ms;
-      this.#idleTimer = setTimeout(() => {
-        if (this.timeout) this.emit('timeout');
-      }, ms).unref();
-    }
+    this.#idleTimer.start(ms);
     if (callback) this.once('timeout', callback);
     return this;
-  }
-
-  #touch(): void {
-    if (this.timeout) this.#idleTimer?.refresh();
-  }
-
-  #stopTimer(): void {
-    if (this.#idleTimer) clearTimeout(this.#idleTimer);
-    this.#idleTimer = null;
   }
 
   setNoDelay(noDelay = true): this {
@@ -612,53 +568,30 @@ export class Socket extends Duplex implements StackMember {
   }
 
   address(): AddressInfo | Record<string, never> {
-    return this.#localEndpoint() ?? {};
+    return this.#endpoints.of(this.#context, this.#handle, false) ?? {};
   }
 
   get localAddress(): string | undefined {
-    return this.#localEndpoint()?.address;
+    return this.#endpoints.of(this.#context, this.#handle, false)?.address;
   }
 
   get localPort(): number | undefined {
-    return this.#localEndpoint()?.port;
+    return this.#endpoints.of(this.#context, this.#handle, false)?.port;
   }
 
   get localFamily(): string | undefined {
-    return this.#localEndpoint()?.family;
+    return this.#endpoints.of(this.#context, this.#handle, false)?.family;
   }
 
   get remoteAddress(): string | undefined {
-    return this.#remoteEndpoint()?.address;
+    return (this.connecting ? null : this.#endpoints.of(this.#context, this.#handle, true))?.address;
   }
 
   get remotePort(): number | undefined {
-    return this.#remoteEndpoint()?.port;
+    return (this.connecting ? null : this.#endpoints.of(this.#context, this.#handle, true))?.port;
   }
 
   get remoteFamily(): string | undefined {
-    return this.#remoteEndpoint()?.family;
+    return (this.connecting ? null : this.#endpoints.of(this.#context, this.#handle, true))?.family;
   }
-
-  #localEndpoint(): AddressInfo | null {
-    if (!this.#local && this.#handle !== 0) this.#local = this.#context!.endpoint(this.#handle, false);
-    return this.#local;
-  }
-
-  #remoteEndpoint(): AddressInfo | null {
-    if (!this.#remote && this.#handle !== 0 && !this.connecting) {
-      this.#remote = this.#context!.endpoint(this.#handle, true);
-    }
-    return this.#remote;
-  }
-}
-
-function emitClose(socket: Socket, hadError: boolean, owner: Owner | null): void {
-  socket.emit('close', hadError);
-  owner?.connectionClosed();
-}
-
-function familyNumber(family: number | string | undefined): number {
-  if (family === 'IPv4') return 4;
-  if (family === 'IPv6') return 6;
-  return Number(family ?? 0);
 }
