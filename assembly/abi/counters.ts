@@ -88,6 +88,8 @@ export const CNT_TcpExtTCPSynRetrans: u32 = 90;
 export const CNT_TcpExtTCPBadOptions: u32 = 91;
 /** Frames whose checksum was left to hardware that is not there (veth) and accepted as such. */
 export const CNT_TcpExtCsumPartial: u32 = 92;
+/** Retransmission timeouts that timestamps showed to be needless, and that were undone (RFC 3522). */
+export const CNT_TcpExtTCPSpuriousRTOs: u32 = 93;
 // Zbuf
 export const CNT_ZbufAllocs: u32 = 100;
 export const CNT_ZbufAllocFails: u32 = 101;

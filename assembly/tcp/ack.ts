@@ -14,8 +14,9 @@ import { rtoArm, rttSample } from './rto';
 import { sackApply } from './sack';
 import { sendqRelease } from './sendq';
 import { seqGt, seqLe, seqLt } from './seq';
-import { FL_FIN_SENT, FL_SACK, FL_TS, Tcb, coldOf, retransmitTimer } from './tcb';
+import { FL_FIN_SENT, FL_SACK, FL_TS, FL_UNDO, Tcb, coldOf, retransmitTimer } from './tcb';
 import { ackedRetransmitted, ackedSentUs, txSegAcked } from './txseg';
+import { undoDecide } from './undo';
 
 /** Longest interval between two answers to invalid segments, ms (Linux: tcp_invalid_ratelimit). */
 const INVALID_INTERVAL_MS: u32 = 500;
@@ -83,7 +84,10 @@ export function ackProcess(t: Tcb): bool {
   let duplicate = sacked;
   if (!(t.flags & FL_SACK)) duplicate = acked == 0 && segLen == 0 && t.txHead != 0 && window == before;
   if (segLen == 0) count(CNT_TcpExtTCPPureAcks);
-  if (acked) ackAdvance(t, ack);
+  if (acked) {
+    ackAdvance(t, ack);
+    if (t.flags & FL_UNDO) undoDecide(t);
+  }
   if (acked || duplicate) recoveryOnAck(t, acked, duplicate, flight);
   if (acked && t.flags & FL_FIN_SENT && ack == t.sndNxt) {
     const handle = t.handle;

@@ -15,6 +15,7 @@ import { tcpOutput } from './output';
 import { TXM_SACKED } from './records';
 import { CA_LOSS, CA_OPEN, Tcb, coldOf, retransmitTimer } from './tcb';
 import { markAllLost, txSegAt } from './txseg';
+import { undoRemember } from './undo';
 
 /** A sample above this says nothing about the path. */
 const SAMPLE_MAX_US: u64 = 60_000_000;
@@ -80,6 +81,7 @@ export function rtoExpired(t: Tcb): void {
   const reneged = (head.mark & TXM_SACKED) != 0;
   if (reneged) count(CNT_TcpExtTCPSACKReneging);
   // RFC 5681 §3.1: ssthresh is set once for a loss, not again for each backed-off retransmission of it.
+  if (t.caState != CA_LOSS) undoRemember(t);
   ccOnRto(t, t.caState != CA_LOSS);
   t.caState = CA_LOSS;
   t.recover = t.sndNxt;

@@ -180,6 +180,10 @@ export class Cold {
   cc5: u32;
   cc6: u32;
   cc7: u32;
+  /** cwnd and ssthresh before a timeout, and the timestamp of the retransmission (undo.ts). */
+  undoCwnd: u32;
+  undoSsthresh: u32;
+  undoTs: u32;
   // listeners
   backlog: u32;
   halfCount: u32;
@@ -244,6 +248,8 @@ export const FL_ZERO_WND_SENT: u32 = 1 << 27;
 export const FL_IN_FLOWS: u32 = 1 << 28;
 /** At least one handshake segment was retransmitted. */
 export const FL_SYN_RETRANS: u32 = 1 << 29;
+/** A timeout may still turn out to have been spurious (undo.ts). */
+export const FL_UNDO: u32 = 1 << 30;
 
 export const CA_OPEN: u8 = 0;
 export const CA_RECOVERY: u8 = 1;

@@ -165,6 +165,17 @@ export function markAllLost(t: Tcb, reneged: bool): void {
   }
 }
 
+/** Nothing outstanding is lost after all. */
+export function clearLost(t: Tcb): void {
+  let at = t.txHead;
+  while (at) {
+    const s = txSegAt(at);
+    s.mark &= <u8>~(TXM_LOST | TXM_RETRANS);
+    at = s.next;
+  }
+  t.lostBytes = t.retransBytes = 0;
+}
+
 export function txSegPurge(t: Tcb): void {
   let at = t.txHead;
   while (at) {

@@ -46,7 +46,7 @@ export const profiles: Readonly<Record<ProfileName, ProfileParameters>> = {
     ...internet,
     rtoMinUs: 4_000,
     rtoMaxUs: 2 * SECOND_US,
-    rtoInitUs: 20_000,
+    rtoInitUs: 100_000,
     delackUs: 1_000,
     timeWaitUs: SECOND_US,
     finWait2Us: 10 * SECOND_US,

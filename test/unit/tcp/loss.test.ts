@@ -166,6 +166,51 @@ test('the retransmission timeout doubles and ends in ETIMEDOUT (RFC 6298 §5.5, 
   p.done();
 });
 
+/** Ten segments in flight, of which the first has just been retransmitted by timeout. Times are the core's own. */
+function timedOut(): { p: Peer; original: number; again: number; cwnd: number } {
+  const p = new Peer();
+  const echo = (options: Uint8Array): number => {
+    let i = 0;
+    while (options[i] !== 8) i += options[i] === 1 ? 1 : options[i + 1];
+    return new DataView(options.buffer, options.byteOffset).getUint32(i + 2);
+  };
+  p.listen();
+  p.in('S', { seq: 0, options: [...mss(MSS), ...timestamps(1, 0)] });
+  p.out();
+  p.in('.', { options: timestamps(2, 0) });
+  p.handle = p.m.core.accept(p.listener);
+  p.write(10 * 1448);
+  const original = echo(p.heard()[0].options);
+  const cwnd = p.info(L.INFO_snd_cwnd);
+  p.pass(1.1e6, 10_000);
+  const [first] = p.heard();
+  assert.is(first.seq, 1);
+  return { p, original, again: echo(first.options), cwnd };
+}
+
+test('a timeout whose data had arrived is undone by the timestamp of its ACK (RFC 3522, 4015)', () => {
+  const { p, original, again, cwnd } = timedOut();
+  assert.ok(again > original);
+  assert.ok(p.info(L.INFO_snd_cwnd) < cwnd);
+  p.in('.', { ack: 1 + 1448, options: timestamps(3, original) });
+  assert.is(p.count(L.CNT_TcpExtTCPSpuriousRTOs), 1);
+  assert.ok(p.info(L.INFO_snd_cwnd) >= cwnd);
+  assert.is(p.info(L.INFO_lost), 0);
+  assert.equal(p.out(), [], 'nothing else is sent again');
+  p.in('.', { ack: 1 + 10 * 1448, options: timestamps(4, original) });
+  assert.is(p.count(L.CNT_TcpRetransSegs), 1);
+  p.done();
+});
+
+test('a timeout whose data was lost is not undone', () => {
+  const { p, again, cwnd } = timedOut();
+  p.in('.', { ack: 1 + 1448, options: timestamps(3, again) });
+  assert.is(p.count(L.CNT_TcpExtTCPSpuriousRTOs), 0);
+  assert.ok(p.info(L.INFO_snd_cwnd) < cwnd);
+  assert.ok(p.heard().length > 0, 'the rest is sent again');
+  p.done();
+});
+
 test('an ACK of a retransmitted segment is no RTT sample (Karn)', () => {
   const p = new Peer().accept();
   p.write(100);
