@@ -22,6 +22,7 @@ export interface StackOptions extends Partial<ProfileParameters> {
   address?: string;
   /** Default gateway. */
   gateway?: string;
+  /** `datacenter` by default on links between processes (`memory:`, `memif:`), `internet` on all others. */
   profile?: ProfileName;
   /** Seed of everything random in the core; by default from the system's random source. */
   seed?: bigint;
@@ -372,7 +373,7 @@ const DEFAULT_ZONES = 48;
 const DEFAULT_RX_ZONES = 8;
 
 function coreConfig(link: Link, options: StackOptions): CoreConfig {
-  const parameters = { ...profiles[options.profile ?? 'datacenter'] };
+  const parameters = { ...profiles[options.profile ?? profileFor(link)] };
   for (const key of Object.keys(parameters) as (keyof ProfileParameters)[]) {
     const value = options[key];
     if (value !== undefined) parameters[key] = value;
@@ -413,6 +414,11 @@ function coreConfig(link: Link, options: StackOptions): CoreConfig {
     mtu: info.mtu,
     mac: info.mac,
   };
+}
+
+/** Between processes both ends are lunet's; elsewhere the peer may be anybody, Linux and its 40 ms delayed ACK included. */
+function profileFor(link: Link): ProfileName {
+  return link.info.driver === 'memory' || link.info.driver === 'net_memif' ? 'datacenter' : 'internet';
 }
 
 /**

@@ -13,8 +13,6 @@ export const KERNEL_PORT = 9000;
 /** Nobody listens here, and it is not lunet's. */
 export const CLOSED_PORT = 9001;
 export const XDP_LINK = `xdp:${INTERFACE}?ports=${LUNET_PORT},61440-65535`;
-/** The peer is Linux, which delays acknowledgements longer than the data centre profile's timeouts. */
-export const TEST_STACK: NodeJS.ProcessEnv = { LUNET_TEST_STACK: JSON.stringify({ profile: 'internet' }) };
 
 /** What http-server tells about its stack. */
 export interface Figures {
@@ -39,7 +37,7 @@ function sha256Of(stdout: string): string {
 }
 
 export function startLunetServer(namespace: Namespace, link = XDP_LINK, env: NodeJS.ProcessEnv = {}): Promise<Program> {
-  return startProgram(namespace, 'http-server', [`${LUNET_PORT}`, link], { ...TEST_STACK, ...env });
+  return startProgram(namespace, 'http-server', [`${LUNET_PORT}`, link], env);
 }
 
 export function startKernelServer(namespace: Namespace, port = KERNEL_PORT): Promise<Program> {

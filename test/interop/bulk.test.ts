@@ -15,7 +15,6 @@ import {
   report,
   startKernelServer,
   startLunetServer,
-  TEST_STACK,
   type Transfer,
   XDP_LINK,
 } from '../helpers/transfer.js';
@@ -51,7 +50,7 @@ test('curl uploads a gibibyte to an http server on lunet while the kernel beside
 test('http.request on lunet fetches a gibibyte from the kernel’s stack, and uploads one to it', async () => {
   await server.stop('SIGTERM');
   await startKernelServer(pair.b, KERNEL_PORT);
-  const client = await startProgram(pair.a, 'http-client', [XDP_LINK], TEST_STACK);
+  const client = await startProgram(pair.a, 'http-client', [XDP_LINK]);
   const target = { host: pair.b.address, port: KERNEL_PORT, bytes: GIB };
   const got = await besideKernelTraffic(pair, () => client.ask<Transfer>({ ask: 'get', seed: 3, ...target }, 300_000));
   assert.is(got.hash, contentHash(3, GIB));

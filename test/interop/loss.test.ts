@@ -15,7 +15,6 @@ import {
   report,
   startKernelServer,
   startLunetServer,
-  TEST_STACK,
   type Transfer,
   XDP_LINK,
 } from '../helpers/transfer.js';
@@ -58,7 +57,7 @@ test('with 1 % loss each way curl uploads 64 MiB to lunet, byte for byte', async
 test('with 1 % loss each way a client on lunet fetches and uploads 64 MiB, byte for byte', async () => {
   await server.stop('SIGTERM');
   await startKernelServer(pair.b, KERNEL_PORT);
-  const client = await startProgram(pair.a, 'http-client', [XDP_LINK], TEST_STACK);
+  const client = await startProgram(pair.a, 'http-client', [XDP_LINK]);
   const target = { host: pair.b.address, port: KERNEL_PORT, bytes: BYTES };
   const got = await client.ask<Transfer>({ ask: 'get', seed: 3, ...target }, 300_000);
   assert.is(got.hash, contentHash(3, BYTES));
