@@ -193,8 +193,9 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
     }
   }
 
+  const config = coreConfig(link, options);
   const core = createCore({
-    config: coreConfig(link, options),
+    config,
     ...(options.build ? { build: options.build } : {}),
     onEvent: onInlineEvent,
     place(memory, arenaEnd) {
@@ -202,8 +203,8 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
         memory,
         ctl: L.CTL,
         arenaEnd,
-        zoneCount: options.zones ?? DEFAULT_ZONES,
-        rxZones: options.rxZones ?? DEFAULT_RX_ZONES,
+        zoneCount: config.zones,
+        rxZones: config.rxZones,
       });
       hugepages = attachment.hugepages;
       return attachment;
@@ -373,7 +374,14 @@ const DEFAULT_ZONES = 48;
 const DEFAULT_RX_ZONES = 8;
 
 function coreConfig(link: Link, options: StackOptions): CoreConfig {
-  const parameters = { ...profiles[options.profile ?? profileFor(link)] };
+  const profile = options.profile ?? profileFor(link);
+  if (!Object.hasOwn(profiles, profile)) {
+    throw codeError(
+      'ERR_INVALID_ARG_VALUE',
+      `profile must be one of ${Object.keys(profiles).join(', ')}, not "${profile}"`,
+    );
+  }
+  const parameters = { ...profiles[profile] };
   for (const key of Object.keys(parameters) as (keyof ProfileParameters)[]) {
     const value = options[key];
     if (value !== undefined) parameters[key] = value;
@@ -381,6 +389,15 @@ function coreConfig(link: Link, options: StackOptions): CoreConfig {
   const maxConnections = options.maxConnections ?? 16384;
   if (!Number.isInteger(maxConnections) || maxConnections < 1 || maxConnections > MAX_CONNECTIONS) {
     throw codeError('ERR_OUT_OF_RANGE', `maxConnections must be 1 to ${MAX_CONNECTIONS}, not ${maxConnections}`);
+  }
+  const zones = options.zones ?? DEFAULT_ZONES;
+  const rxZones = options.rxZones ?? DEFAULT_RX_ZONES;
+  if (!Number.isInteger(zones) || !Number.isInteger(rxZones) || rxZones < 1 || rxZones >= zones) {
+    throw codeError('ERR_OUT_OF_RANGE', `rxZones (${rxZones}) must be at least 1 and less than zones (${zones})`);
+  }
+  const [portLo, portHi] = options.portRange ?? DEFAULT_PORTS;
+  if (!(portLo >= 1 && portLo <= portHi && portHi <= 65535)) {
+    throw codeError('ERR_OUT_OF_RANGE', `portRange [${portLo}, ${portHi}] must ascend within 1 to 65535`);
   }
   const { info } = link;
   const trust = options.trustLink ?? false;
@@ -391,7 +408,6 @@ function coreConfig(link: Link, options: StackOptions): CoreConfig {
   if (options.timestamps ?? true) flags |= L.CFGF_TIMESTAMPS;
   if (options.sack ?? true) flags |= L.CFGF_SACK;
   if (options.windowScale ?? true) flags |= L.CFGF_WINDOW_SCALE;
-  const [portLo, portHi] = options.portRange ?? DEFAULT_PORTS;
   return {
     ...parameters,
     seed: options.seed ?? randomBytes(8).readBigUInt64LE(),
@@ -408,8 +424,8 @@ function coreConfig(link: Link, options: StackOptions): CoreConfig {
     maxNeighbours: 1024,
     maxRoutes: 1024,
     oooObjects: options.oooObjects ?? 256,
-    zones: options.zones ?? DEFAULT_ZONES,
-    rxZones: options.rxZones ?? DEFAULT_RX_ZONES,
+    zones,
+    rxZones,
     flags,
     mtu: info.mtu,
     mac: info.mac,

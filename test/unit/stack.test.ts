@@ -186,6 +186,28 @@ test('listening twice is EADDRINUSE, an unreachable network ENETUNREACH, in the 
   await finish(server, client);
 });
 
+test('options that cannot be are refused by code before anything is opened for good', async () => {
+  for (const [code, options] of [
+    ['ERR_LUNET_ADDRESS', { address: undefined }],
+    ['ERR_INVALID_ADDRESS', { address: '10.0.0.1/99' }],
+    ['ERR_INVALID_ADDRESS', { gateway: 'somewhere' }],
+    ['ERR_INVALID_ARG_VALUE', { profile: 'bogus' }],
+    ['ERR_OUT_OF_RANGE', { maxConnections: 0 }],
+    ['ERR_OUT_OF_RANGE', { zones: 2, rxZones: 2 }],
+    ['ERR_OUT_OF_RANGE', { portRange: [5, 1] }],
+    ['ERR_LUNET_CORE', { zones: 5000 }],
+    ['ERR_LUNET_URI', { link: 'carrier-pigeon:' }],
+  ] as const) {
+    const all = { link: 'memory:refused', address: '10.0.0.1/24', ...options } as StackOptions;
+    try {
+      await openStack(all);
+      assert.unreachable(JSON.stringify(options));
+    } catch (error) {
+      assert.is((error as { code: string }).code, code, (error as Error).message);
+    }
+  }
+});
+
 test('closing a stack resets its connections and frees everything', async () => {
   const [server, client] = await pair();
   let errno = 0;
