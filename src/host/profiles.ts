@@ -1,7 +1,7 @@
 // Sets of TCP parameters. Every number can be overridden by the option of the same name.
 import type { CoreConfig } from './core/core.js';
 
-export type ProfileName = 'datacenter' | 'internet';
+export type ProfileName = 'datacenter' | 'internet' | 'linux';
 
 /** The parameters a profile decides. */
 export type ProfileParameters = Pick<
@@ -41,6 +41,13 @@ const internet: ProfileParameters = {
 
 export const profiles: Readonly<Record<ProfileName, ProfileParameters>> = {
   internet,
+  // What a Linux host does without any sysctl changed: scripts written for Linux run on it.
+  linux: {
+    ...internet,
+    delackUs: 40_000, // TCP_DELACK_MIN
+    finWait2Us: 60 * SECOND_US, // tcp_fin_timeout
+    initCwndSegments: 10, // TCP_INIT_CWND
+  },
   // A few switch hops, failures detected in milliseconds (LUNA, ATC'23 §9).
   datacenter: {
     ...internet,

@@ -3,6 +3,7 @@ import { demo } from './demo.js';
 import { doctor } from './doctor.js';
 import { knbench } from './knbench.js';
 import { print } from './output.js';
+import { script } from './script.js';
 
 interface Command {
   readonly summary: string;
@@ -13,6 +14,7 @@ interface Command {
 const commands: Readonly<Record<string, Command>> = {
   demo: { summary: 'lunet against the kernel, a table and an HTML report, in under two minutes', run: demo },
   knbench: { summary: 'the RPC benchmark: server, client, or whole comparisons', run: knbench },
+  script: { summary: 'packetdrill scripts on the core, in virtual time', run: script },
   doctor: { summary: 'what this machine has of what lunet can use, and what is missing', run: doctor },
 };
 

@@ -1,0 +1,74 @@
+// The names that assertions in %{ }% see: Linux's struct tcp_info, in Linux's units.
+import * as L from '../core/layout.js';
+import type { Machine } from './machine.js';
+
+const TCP_INFINITE_SSTHRESH = 0x7fffffff;
+
+/** Names of fields whose value is the core's own. */
+const plain: Readonly<Record<string, number>> = {
+  tcpi_state: L.INFO_state,
+  tcpi_retransmits: L.INFO_retransmits,
+  tcpi_probes: L.INFO_probes,
+  tcpi_backoff: L.INFO_backoff,
+  tcpi_options: L.INFO_options,
+  tcpi_snd_wscale: L.INFO_snd_wscale,
+  tcpi_rcv_wscale: L.INFO_rcv_wscale,
+  tcpi_rto: L.INFO_rto,
+  tcpi_ato: L.INFO_ato,
+  tcpi_snd_mss: L.INFO_snd_mss,
+  tcpi_rcv_mss: L.INFO_rcv_mss,
+  tcpi_rtt: L.INFO_rtt,
+  tcpi_rttvar: L.INFO_rttvar,
+  tcpi_total_retrans: L.INFO_total_retrans,
+  tcpi_notsent_bytes: L.INFO_notsent_bytes,
+  tcpi_snd_wnd: L.INFO_snd_wnd,
+  tcpi_rcv_wnd: L.INFO_rcv_wnd,
+};
+
+/** Fields that Linux counts in segments and the core in bytes. */
+const inSegments: Readonly<Record<string, number>> = {
+  tcpi_snd_cwnd: L.INFO_snd_cwnd,
+  tcpi_unacked: L.INFO_unacked,
+  tcpi_sacked: L.INFO_sacked,
+  tcpi_lost: L.INFO_lost,
+  tcpi_retrans: L.INFO_retrans,
+};
+
+const longs: Readonly<Record<string, number>> = {
+  tcpi_bytes_acked: L.INFO_bytes_acked,
+  tcpi_bytes_received: L.INFO_bytes_received,
+};
+
+const constants: Readonly<Record<string, number>> = {
+  TCPI_OPT_TIMESTAMPS: 1,
+  TCPI_OPT_SACK: 2,
+  TCPI_OPT_WSCALE: 4,
+  TCP_ESTABLISHED: L.TCP_ESTABLISHED,
+  TCP_SYN_SENT: L.TCP_SYN_SENT,
+  TCP_SYN_RECV: L.TCP_SYN_RECV,
+  TCP_FIN_WAIT1: L.TCP_FIN_WAIT1,
+  TCP_FIN_WAIT2: L.TCP_FIN_WAIT2,
+  TCP_TIME_WAIT: L.TCP_TIME_WAIT,
+  TCP_CLOSE: L.TCP_CLOSE,
+  TCP_CLOSE_WAIT: L.TCP_CLOSE_WAIT,
+  TCP_LAST_ACK: L.TCP_LAST_ACK,
+  TCP_LISTEN: L.TCP_LISTEN,
+  TCP_CLOSING: L.TCP_CLOSING,
+};
+
+/** Undefined for a name that the core has no value for. */
+export function infoField(machine: Machine, handle: number, name: string): number | undefined {
+  const { core } = machine;
+  const at = core.scratch;
+  if (Object.hasOwn(constants, name)) return constants[name];
+  if (core.info(handle, at) < 0) return undefined;
+  const word = (offset: number): number => core.dv.getUint32(at + offset, true);
+  const mss = Math.max(word(L.INFO_snd_mss), 1);
+  if (Object.hasOwn(plain, name)) return word(plain[name]);
+  if (name === 'tcpi_snd_cwnd') return Math.floor(word(L.INFO_snd_cwnd) / mss);
+  if (Object.hasOwn(inSegments, name)) return Math.ceil(word(inSegments[name]) / mss);
+  if (Object.hasOwn(longs, name)) return Number(core.dv.getBigUint64(at + longs[name], true));
+  if (name !== 'tcpi_snd_ssthresh') return undefined;
+  const ssthresh = word(L.INFO_snd_ssthresh);
+  return ssthresh >= TCP_INFINITE_SSTHRESH ? TCP_INFINITE_SSTHRESH : Math.floor(ssthresh / mss);
+}

@@ -1,0 +1,1 @@
+export { runScript, type ScriptResult, type Verdict } from './run.js';

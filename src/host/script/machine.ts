@@ -1,0 +1,102 @@
+// The core under a script, in virtual time: everything it sends is kept with the time at which it was sent.
+import { writeAddress } from '../core/address.js';
+import { type Core, MIN_RX_STRIDE } from '../core/core.js';
+import { type DrivenCore, driveCore } from '../core/driven.js';
+import type { Settings } from './settings.js';
+import { type Ends, readSegment, type SentSegment } from './wire.js';
+
+const OWN_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
+const PEER_MAC = Uint8Array.of(2, 0, 0, 0, 0, 2);
+/** What the core's clock shows when a script begins. */
+const EPOCH_US = 1_000_000_000;
+/** Host prefix lengths count in 128 bits: /16 and the default route. */
+const LOCAL_PREFIX = 112;
+const DEFAULT_PREFIX = 96;
+
+export interface Machine {
+  readonly core: Core;
+  /** Microseconds since the script began. */
+  nowUs(): number;
+  /** Sent and not yet looked at, oldest first. */
+  readonly sent: SentSegment[];
+  /** From the remote host to the core. */
+  readonly ends: Ends;
+  inject(frame: Uint8Array): void;
+  /** Lets the core send what a call has queued. */
+  turn(): void;
+  /** Moves time to `toUs`, or to where `done` first holds. */
+  advance(toUs: number, done?: () => boolean): void;
+}
+
+export type EventSink = (handle: number, kind: number, a: number) => void;
+
+/** `onTurn` runs whenever the core has done something. */
+export function createMachine(settings: Settings, onEvent: EventSink, onTurn: () => void): Machine {
+  const driven: DrivenCore = driveCore({ ...settings.config, mac: OWN_MAC });
+  driven.nowUs = EPOCH_US;
+  const { core } = driven;
+  const at = core.scratch;
+  writeAddress(core.u8, at, settings.localIp);
+  core.addressAdd(at, LOCAL_PREFIX);
+  const gateway = at + 16;
+  writeAddress(core.u8, gateway, settings.gatewayIp);
+  core.u8.set(PEER_MAC, at + 32);
+  core.neighSet(gateway, at + 32);
+  writeAddress(core.u8, at, '0.0.0.0');
+  core.routeAdd(at, DEFAULT_PREFIX, gateway, 0);
+
+  const sent: SentSegment[] = [];
+  const four = (text: string): Uint8Array => Uint8Array.from(text.split('.'), Number);
+  const ends: Ends = { srcMac: PEER_MAC, dstMac: OWN_MAC, src: four(settings.remoteIp), dst: four(settings.localIp) };
+  const nowUs = (): number => driven.nowUs - EPOCH_US;
+
+  function collect(): void {
+    for (const frame of driven.take()) {
+      const segment = readSegment(frame, nowUs());
+      if (segment !== null) sent.push(segment);
+    }
+    for (const [handle, kind, a] of driven.events()) onEvent(handle, kind, a);
+  }
+
+  /** Runs what is due now. Returns when the next timer is. */
+  function run(): number {
+    let next = driven.poll();
+    collect();
+    onTurn();
+    // onTurn may have finished a blocking call, which may send.
+    next = driven.poll();
+    collect();
+    return next;
+  }
+
+  return {
+    core,
+    nowUs,
+    sent,
+    ends,
+    inject(frame) {
+      if (frame.length > 2 * MIN_RX_STRIDE) throw new RangeError(`a frame of ${frame.length} bytes`);
+      driven.inject(frame);
+      collect();
+      run();
+    },
+    turn() {
+      run();
+    },
+    advance(toUs, done = () => false) {
+      const target = EPOCH_US + toUs;
+      let next = run();
+      while (!done()) {
+        if (next > target) {
+          if (driven.nowUs < target) {
+            driven.nowUs = target;
+            run();
+          }
+          return;
+        }
+        driven.nowUs = Math.max(next, driven.nowUs + 1);
+        next = run();
+      }
+    },
+  };
+}

@@ -1,0 +1,227 @@
+// Ethernet, IPv4, TCP and ICMP in bytes: builds what a script injects and reads what the core sends.
+import type { TcpOption } from './ast.js';
+
+const ETH = 14;
+const IP = 20;
+const TCP = 20;
+const FLAG_NAMES = 'FSRP.UEW';
+
+export interface Segment {
+  readonly seq: number;
+  readonly ack: number;
+  readonly flags: number;
+  readonly window: number;
+  readonly urgent: number;
+  readonly options: readonly TcpOption[];
+  readonly length: number;
+}
+
+/** A segment with where it came from and its IP header's marks. */
+export interface SentSegment extends Segment {
+  readonly atUs: number;
+  readonly srcPort: number;
+  readonly dstPort: number;
+  readonly tos: number;
+  readonly ttl: number;
+  /** The IP packet, for ICMP errors to quote. */
+  readonly packet: Uint8Array;
+}
+
+export interface Ends {
+  readonly srcMac: Uint8Array;
+  readonly dstMac: Uint8Array;
+  /** Four bytes each. */
+  readonly src: Uint8Array;
+  readonly dst: Uint8Array;
+}
+
+export function flagsFrom(text: string): number {
+  let flags = 0;
+  for (const letter of text) flags |= 1 << FLAG_NAMES.indexOf(letter);
+  return flags;
+}
+
+export function flagsText(flags: number): string {
+  let text = '';
+  for (const letter of 'SFRPWEU.') if (flags & flagsFrom(letter)) text += letter;
+  return text === '' ? '-' : text;
+}
+
+export function optionsText(options: readonly TcpOption[]): string {
+  const one = (option: TcpOption): string => {
+    switch (option.kind) {
+      case 'mss':
+      case 'wscale':
+        return `${option.kind} ${option.value}`;
+      case 'sack':
+        return `sack ${option.blocks.map(([from, to]) => `${from}:${to}`).join(' ')}`;
+      case 'TS':
+        return `TS val ${option.val ?? '...'} ecr ${option.ecr ?? '...'}`;
+      case 'FO':
+        return `FO ${option.cookie}`.trim();
+      default:
+        return option.kind;
+    }
+  };
+  return `<${options.map(one).join(',')}>`;
+}
+
+/** The options in bytes, padded with zeros to a multiple of four. */
+export function encodeOptions(options: readonly TcpOption[]): Uint8Array {
+  const bytes: number[] = [];
+  const word = (value: number): void => {
+    bytes.push((value >>> 24) & 255, (value >>> 16) & 255, (value >>> 8) & 255, value & 255);
+  };
+  for (const option of options) {
+    switch (option.kind) {
+      case 'eol':
+        bytes.push(0);
+        break;
+      case 'nop':
+        bytes.push(1);
+        break;
+      case 'mss':
+        bytes.push(2, 4, option.value >> 8, option.value & 255);
+        break;
+      case 'wscale':
+        bytes.push(3, 3, option.value);
+        break;
+      case 'sackOK':
+        bytes.push(4, 2);
+        break;
+      case 'sack':
+        bytes.push(5, 2 + 8 * option.blocks.length);
+        for (const [from, to] of option.blocks) {
+          word(from);
+          word(to);
+        }
+        break;
+      case 'TS':
+        bytes.push(8, 10);
+        word(option.val ?? 0);
+        word(option.ecr ?? 0);
+        break;
+      case 'FO':
+        bytes.push(34, 2 + option.cookie.length / 2, ...Buffer.from(option.cookie, 'hex'));
+        break;
+    }
+  }
+  while (bytes.length % 4 !== 0) bytes.push(0);
+  return Uint8Array.from(bytes);
+}
+
+function decodeOptions(bytes: Uint8Array): TcpOption[] {
+  const dv = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const options: TcpOption[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const kind = bytes[at];
+    if (kind < 2) {
+      options.push({ kind: kind === 0 ? 'eol' : 'nop' });
+      at++;
+      continue;
+    }
+    const length = bytes[at + 1];
+    if (kind === 2) options.push({ kind: 'mss', value: dv.getUint16(at + 2) });
+    else if (kind === 3) options.push({ kind: 'wscale', value: bytes[at + 2] });
+    else if (kind === 4) options.push({ kind: 'sackOK' });
+    else if (kind === 8) options.push({ kind: 'TS', val: dv.getUint32(at + 2), ecr: dv.getUint32(at + 6) });
+    else if (kind === 34)
+      options.push({ kind: 'FO', cookie: Buffer.from(bytes.slice(at + 2, at + length)).toString('hex') });
+    else if (kind === 5) {
+      const blocks: [number, number][] = [];
+      for (let b = at + 2; b + 8 <= at + length; b += 8) blocks.push([dv.getUint32(b), dv.getUint32(b + 4)]);
+      options.push({ kind: 'sack', blocks });
+    }
+    at += Math.max(length, 1);
+  }
+  return options;
+}
+
+function ipPacket(ends: Ends, protocol: number, l4Bytes: number, tos: number, ttl: number): Uint8Array {
+  const frame = new Uint8Array(ETH + IP + l4Bytes);
+  const dv = new DataView(frame.buffer);
+  frame.set(ends.dstMac, 0);
+  frame.set(ends.srcMac, 6);
+  dv.setUint16(12, 0x0800);
+  dv.setUint8(14, 0x45);
+  dv.setUint8(15, tos);
+  dv.setUint16(16, IP + l4Bytes);
+  dv.setUint16(20, 0x4000);
+  dv.setUint8(22, ttl);
+  dv.setUint8(23, protocol);
+  frame.set(ends.src, 26);
+  frame.set(ends.dst, 30);
+  dv.setUint16(24, checksum(frame, ETH, ETH + IP, 0));
+  return frame;
+}
+
+export function tcpFrame(
+  ends: Ends,
+  ports: { src: number; dst: number },
+  segment: Segment,
+  marks: { tos: number; ttl: number },
+): Uint8Array {
+  const options = encodeOptions(segment.options);
+  const l4Bytes = TCP + options.length + segment.length;
+  const frame = ipPacket(ends, 6, l4Bytes, marks.tos, marks.ttl);
+  const dv = new DataView(frame.buffer);
+  const at = ETH + IP;
+  dv.setUint16(at, ports.src);
+  dv.setUint16(at + 2, ports.dst);
+  dv.setUint32(at + 4, segment.seq >>> 0);
+  dv.setUint32(at + 8, segment.ack >>> 0);
+  dv.setUint8(at + 12, ((TCP + options.length) / 4) << 4);
+  dv.setUint8(at + 13, segment.flags);
+  dv.setUint16(at + 14, segment.window);
+  dv.setUint16(at + 18, segment.urgent);
+  frame.set(options, at + TCP);
+  let pseudo = 6 + l4Bytes;
+  for (let i = 26; i < 34; i += 2) pseudo += dv.getUint16(i);
+  dv.setUint16(at + 16, checksum(frame, at, frame.length, pseudo));
+  return frame;
+}
+
+/** An ICMP error that quotes the IP header and the first eight bytes of `quoted`. */
+export function icmpFrame(ends: Ends, type: number, code: number, mtu: number, quoted: Uint8Array): Uint8Array {
+  const quote = quoted.slice(0, IP + 8);
+  const frame = ipPacket(ends, 1, 8 + quote.length, 0, 64);
+  const at = ETH + IP;
+  const dv = new DataView(frame.buffer);
+  dv.setUint8(at, type);
+  dv.setUint8(at + 1, code);
+  dv.setUint16(at + 6, mtu);
+  frame.set(quote, at + 8);
+  dv.setUint16(at + 2, checksum(frame, at, frame.length, 0));
+  return frame;
+}
+
+/** Null for what is no TCP over IPv4. */
+export function readSegment(frame: Uint8Array, atUs: number): SentSegment | null {
+  const dv = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+  if (dv.getUint16(12) !== 0x0800 || frame[23] !== 6) return null;
+  const at = ETH + (frame[14] & 15) * 4;
+  const header = (frame[at + 12] >> 4) * 4;
+  const end = ETH + dv.getUint16(16);
+  return {
+    atUs,
+    srcPort: dv.getUint16(at),
+    dstPort: dv.getUint16(at + 2),
+    seq: dv.getUint32(at + 4),
+    ack: dv.getUint32(at + 8),
+    flags: frame[at + 13],
+    window: dv.getUint16(at + 14),
+    urgent: dv.getUint16(at + 18),
+    options: decodeOptions(frame.subarray(at + TCP, at + header)),
+    length: end - at - header,
+    tos: frame[15],
+    ttl: frame[22],
+    packet: frame.slice(ETH, end),
+  };
+}
+
+function checksum(bytes: Uint8Array, from: number, to: number, start: number): number {
+  let sum = start;
+  for (let i = from; i < to; i += 2) sum += (bytes[i] << 8) | (i + 1 < to ? bytes[i + 1] : 0);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return ~sum & 0xffff;
+}
