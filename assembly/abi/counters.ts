@@ -90,6 +90,8 @@ export const CNT_TcpExtTCPBadOptions: u32 = 91;
 export const CNT_TcpExtCsumPartial: u32 = 92;
 /** Retransmission timeouts that timestamps showed to be needless, and that were undone (RFC 3522). */
 export const CNT_TcpExtTCPSpuriousRTOs: u32 = 93;
+/** Segments that RACK (RFC 8985) took for lost. */
+export const CNT_TcpExtTCPRACKLost: u32 = 94;
 // Zbuf
 export const CNT_ZbufAllocs: u32 = 100;
 export const CNT_ZbufAllocFails: u32 = 101;

@@ -17,7 +17,7 @@ import { TS_WORD, optSetTs } from './options';
 import { tcpOutput } from './output';
 import { rcvqAdd } from './recvq';
 import { seqLe } from './seq';
-import { CA_OPEN, FL_FIN_OOO, FL_INLINE, FL_PERSIST, FL_TS, Tcb, coldOf } from './tcb';
+import { CA_OPEN, FL_FIN_OOO, FL_INLINE, FL_PERSIST, FL_REO, FL_TS, Tcb, coldOf } from './tcb';
 
 /** Data offset and flags of a header with 20 bytes and of one with 32, PSH masked out. */
 const PLAIN: u32 = 0x50 | (TCPF_ACK << 8);
@@ -26,7 +26,7 @@ const STAMPED: u32 = 0x80 | (TCPF_ACK << 8);
 /** Processes the segment if it is as predicted. False leaves everything untouched. */
 export function fastPath(t: Tcb, tcp: u32, l4Len: u32): bool {
   const flags = t.flags;
-  if (t.caState != CA_OPEN || t.oooHead != 0 || flags & (FL_PERSIST | FL_FIN_OOO)) return false;
+  if (t.caState != CA_OPEN || t.oooHead != 0 || flags & (FL_PERSIST | FL_FIN_OOO | FL_REO)) return false;
   const form = <u32>load<u16>(tcp, 12) & ~(TCPF_PSH << 8);
   let header: u32 = 20;
   let stamp: u32 = 0;

@@ -105,7 +105,7 @@ export function connectionInit(t: Tcb): void {
   c.iss = iss;
   t.sndUna = iss;
   t.sndNxt = t.sndEnd = c.sndSml = iss + 1;
-  t.recover = iss; // RFC 6582 §3.2 step 1
+  t.recover = c.fack = c.rackRound = iss; // RFC 6582 §3.2 step 1
   t.lastRecvMs = t.lastSendMs = nowMs();
   setSynSent(t);
 }
@@ -231,7 +231,7 @@ export function listenSegment(l: Tcb, ports: u32, floor: u32): void {
   if (floor != 0 && seqLe(c.iss, floor)) {
     c.iss = t.sndUna = floor + 1;
     t.sndNxt = t.sndEnd = c.sndSml = c.iss + 1;
-    t.recover = c.iss;
+    t.recover = c.fack = c.rackRound = c.iss;
   }
   takeSyn(t);
   offerOptions(t);

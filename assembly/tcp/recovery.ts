@@ -1,17 +1,21 @@
-// Loss detection and recovery by acknowledgments: RFC 6675 with SACK, RFC 6582 without. Both work on the marks of the
+// Loss detection and recovery by acknowledgments: RFC 8985 (rack.ts) and RFC 6675's pipe with SACK, RFC 6582 without. Both work on the marks of the
 // transmitted-segment records and on one estimate, pipe; limited transmit (RFC 3042) follows from it, because a
 // duplicate ACK takes a segment out of pipe. Without SACK each duplicate ACK counts as one segment that has left.
 
 import { CNT_TcpExtTCPFastRetrans, CNT_TcpExtTCPRenoRecovery, CNT_TcpExtTCPSackRecovery } from '../abi/counters';
-import { count } from '../abi/runtime';
+import { count, nowUs } from '../abi/runtime';
+import { timerArm } from '../timer/wheel';
 import { ccOnAck, ccOnCongestion, ccOnRecoveryExit } from './congestion/index';
-import { TXM_LOST, TXM_SACKED } from './records';
+import { TXM_LOST } from './records';
+import { tcpOutput } from './output';
+import { rackDetect, rackWaitUs } from './rack';
 import { retransmitSegment } from './retransmit';
+import { rtoArm, rtoNow } from './rto';
 import { seqGe, seqGt } from './seq';
-import { CA_LOSS, CA_OPEN, CA_RECOVERY, FL_SACK, Tcb } from './tcb';
+import { CA_LOSS, CA_OPEN, CA_RECOVERY, FL_REO, FL_SACK, Tcb, retransmitTimer } from './tcb';
 import { markLost, txSegAt, txSegSpace } from './txseg';
 
-/** RFC 5681 §3.2 and RFC 6675 §2. */
+/** RFC 5681 §3.2. */
 const DUP_THRESH: u32 = 3;
 
 /**
@@ -19,6 +23,29 @@ const DUP_THRESH: u32 = 3;
  * duplicate ACK or brought new SACK information; `flight`: what was outstanding before it.
  */
 export function recoveryOnAck(t: Tcb, acked: u32, duplicate: bool, flight: u32): void {
+  recoveryStep(t, acked, duplicate, flight);
+  if (t.flags & FL_SACK) reorderArm(t);
+}
+
+/** Has RACK look again when the reordering window of a segment that may be lost is over (RFC 8985 §6.3). */
+function reorderArm(t: Tcb): void {
+  t.flags &= ~FL_REO;
+  if (!t.txHead || (t.caState == CA_OPEN && t.sackedSegs == 0)) return;
+  if (rackDetect(t) && t.caState == CA_OPEN) enterRecovery(t);
+  if (rackWaitUs == 0 || rackWaitUs >= rtoNow(t)) return;
+  t.flags |= FL_REO;
+  timerArm(retransmitTimer(t), nowUs + rackWaitUs);
+}
+
+/** The reordering timer has expired. */
+export function reorderExpired(t: Tcb): void {
+  t.flags &= ~FL_REO;
+  rtoArm(t);
+  reorderArm(t);
+  tcpOutput(t);
+}
+
+function recoveryStep(t: Tcb, acked: u32, duplicate: bool, flight: u32): void {
   if (!(t.flags & FL_SACK)) countDuplicates(t, acked, duplicate);
   if (t.caState == CA_OPEN) {
     if (duplicate && detectLoss(t)) enterRecovery(t);
@@ -76,25 +103,7 @@ function detectLoss(t: Tcb): bool {
     markLost(t, head);
     return true;
   }
-  // RFC 6675 §4 IsLost(): DupThresh segments, or more than (DupThresh − 1)·SMSS bytes, sacked above it.
-  let bytes = t.sackedBytes;
-  let segments: u32 = t.sackedSegs;
-  const enough = (DUP_THRESH - 1) * t.sndMss;
-  let found = false;
-  let at = t.txHead;
-  while (at && (segments >= DUP_THRESH || bytes > enough)) {
-    const s = txSegAt(at);
-    const mark: u32 = s.mark;
-    if (mark & TXM_SACKED) {
-      bytes -= txSegSpace(s);
-      segments--;
-    } else if (!(mark & TXM_LOST)) {
-      markLost(t, s);
-      found = true;
-    }
-    at = s.next;
-  }
-  return found;
+  return rackDetect(t);
 }
 
 function enterRecovery(t: Tcb): void {
@@ -110,9 +119,8 @@ function enterRecovery(t: Tcb): void {
 
 /** The ACK advanced, but not past the recovery point: the next hole is lost too (RFC 6582 §3.2 step 3). */
 function partialAck(t: Tcb): void {
-  if (!t.txHead) return;
-  // With SACK, a hole that is not yet IsLost() is sent next when there is nothing better (RFC 6675 §4 NextSeg() rule 3).
-  if (t.flags & FL_SACK && (t.sackedSegs == 0 || t.lostBytes != t.retransBytes)) return;
+  // With SACK, time decides.
+  if (!t.txHead || t.flags & FL_SACK) return;
   const head = txSegAt(t.txHead);
   if (head.times == 0) markLost(t, head);
 }

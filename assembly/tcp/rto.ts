@@ -24,11 +24,14 @@ export function rtoInit(t: Tcb): void {
   t.srtt = t.rttvar = 0;
   t.rto = load<u32>(CFG_RTO_INIT_US);
   t.backoff = 0;
+  coldOf(t).minRtt = 0;
 }
 
 /** Takes an RTT sample (RFC 6298 §2) and ends the backoff (§5.7, Karn). */
 export function rttSample(t: Tcb, us: u64): void {
   const r = <u32>min<u64>(max<u64>(us, 1), SAMPLE_MAX_US);
+  const c = coldOf(t);
+  if (c.minRtt == 0 || r < c.minRtt) c.minRtt = r;
   if (t.srtt == 0) {
     t.srtt = r << 3;
     t.rttvar = r << 1;

@@ -5,9 +5,10 @@
 import { CNT_TcpExtTCPDSACKRecv, CNT_TcpExtTCPSACKDiscard } from '../abi/counters';
 import { count } from '../abi/runtime';
 import { optSackAt, optSackCount } from './options';
+import { rackDelivered, rackDuplicate } from './rack';
 import { TXM_SACKED } from './records';
 import { seqGe, seqGt, seqLe, seqLt } from './seq';
-import { Tcb } from './tcb';
+import { Tcb, coldOf } from './tcb';
 import { markSacked, txSegAt, txSegSpace } from './txseg';
 
 @inline
@@ -31,10 +32,17 @@ function isDsack(ack: u32): bool {
 
 /** Applies the segment's SACK blocks. True when they acknowledge something new. */
 export function sackApply(t: Tcb, ack: u32): bool {
+  const c = coldOf(t);
+  // While all was in order nobody kept count (txseg.ts).
+  if (seqLt(c.fack, t.sndUna)) c.fack = t.sndUna;
   let first: u32 = 0;
   if (isDsack(ack)) {
     // A duplicate of something never sent is no report.
-    count(seqGt(blockEnd(0), t.sndNxt) ? CNT_TcpExtTCPSACKDiscard : CNT_TcpExtTCPDSACKRecv);
+    if (seqGt(blockEnd(0), t.sndNxt)) count(CNT_TcpExtTCPSACKDiscard);
+    else {
+      count(CNT_TcpExtTCPDSACKRecv);
+      rackDuplicate(t);
+    }
     first = 1;
   }
   let fresh = false;
@@ -58,6 +66,7 @@ function sackBlock(t: Tcb, start: u32, end: u32): bool {
     const s = txSegAt(at);
     if (seqGe(s.seq, end)) break;
     if ((s.mark & TXM_SACKED) == 0 && seqGe(s.seq, start) && seqLe(s.seq + txSegSpace(s), end)) {
+      rackDelivered(t, s);
       if (markSacked(t, s)) fresh = true;
     }
     at = s.next;

@@ -131,6 +131,15 @@ export class Cold {
   /** Bytes, for info(). */
   bytesAcked: u64;
   bytesReceived: u64;
+  /** RACK's view (rack.ts). */
+  rackXmit: u64;
+  rackEnd: u32;
+  rackRtt: u32;
+  fack: u32;
+  reoMult: u32;
+  rackRound: u32;
+  /** Smallest RTT sample, µs. */
+  minRtt: u32;
   /** Slot of the listener while the connection is half-open or in its accept queue. */
   listener: u32;
   /** Links of the one list it is on: half-open, accept queue or TIME-WAIT. */
@@ -250,6 +259,8 @@ export const FL_IN_FLOWS: u32 = 1 << 28;
 export const FL_SYN_RETRANS: u32 = 1 << 29;
 /** A timeout may still turn out to have been spurious (undo.ts). */
 export const FL_UNDO: u32 = 1 << 30;
+/** The retransmit timer is RACK's reordering timer. */
+export const FL_REO: u32 = 1 << 31;
 
 export const CA_OPEN: u8 = 0;
 export const CA_RECOVERY: u8 = 1;

@@ -11,8 +11,9 @@ import { deliverInline } from './events';
 import { synExpired } from './handshake';
 import { keepaliveExpired } from './keepalive';
 import { persistExpired } from './persist';
+import { reorderExpired } from './recovery';
 import { rtoExpired } from './rto';
-import { FL_INLINE, FL_ORPHAN, FL_PERSIST, NODE_DELACK, NODE_RETRANSMIT, tcbAt } from './tcb';
+import { FL_INLINE, FL_ORPHAN, FL_PERSIST, FL_REO, NODE_DELACK, NODE_RETRANSMIT, tcbAt } from './tcb';
 
 /** A timer node of the block at `tcb` has expired. */
 export function tcpTimer(tcb: u32, nodeOffset: u32): void {
@@ -23,6 +24,7 @@ export function tcpTimer(tcb: u32, nodeOffset: u32): void {
   else if (nodeOffset == NODE_RETRANSMIT) {
     if (state == TCP_SYN_SENT || state == TCP_SYN_RECV) synExpired(t);
     else if (t.flags & FL_PERSIST) persistExpired(t);
+    else if (t.flags & FL_REO) reorderExpired(t);
     else rtoExpired(t);
   } else if (state == TCP_TIME_WAIT) timeWaitExpired(t);
   else if (state == TCP_FIN_WAIT2 && t.flags & FL_ORPHAN) finWait2Expired(t);

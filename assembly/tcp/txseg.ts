@@ -8,7 +8,8 @@ import { nowMs } from './isn';
 import { TXM_FIN, TXM_LOST, TXM_RETRANS, TXM_SACKED, TxSeg, txSegAlloc, txSegFree } from './records';
 import { seqLe, seqLt } from './seq';
 import { sendNodeAt } from './sendq';
-import { FL_SACK, Tcb } from './tcb';
+import { rackDelivered } from './rack';
+import { CA_OPEN, FL_SACK, Tcb } from './tcb';
 
 @inline
 export function txSegAt(address: u32): TxSeg {
@@ -62,6 +63,8 @@ export let ackedRetransmitted: bool = false;
 export function txSegAcked(t: Tcb, ack: u32): void {
   ackedSentUs = 0;
   ackedRetransmitted = false;
+  // In good order the last delivered segment tells nothing that the first one out of order does not.
+  const disorder = t.flags & FL_SACK ? t.caState != CA_OPEN || t.sackedSegs != 0 : false;
   let at = t.txHead;
   while (at) {
     const s = txSegAt(at);
@@ -71,6 +74,7 @@ export function txSegAcked(t: Tcb, ack: u32): void {
       if (seqLt(s.seq, ack)) shorten(t, s, ack);
       break;
     }
+    if (disorder && (mark & TXM_SACKED) == 0) rackDelivered(t, s);
     if (s.times != 0) ackedRetransmitted = true;
     else if (ackedSentUs == 0 && (mark & TXM_SACKED) == 0) ackedSentUs = s.sentUs;
     if (mark & (TXM_SACKED | TXM_LOST)) forget(t, mark, space, true);
@@ -130,6 +134,12 @@ export function markLost(t: Tcb, s: TxSeg): void {
     const left = t.sndNxt - t.sndUna - t.lostBytes;
     if (t.sackedBytes > left) t.sackedBytes = left;
   }
+}
+
+/** A retransmission was lost as well: the segment waits to be sent again. */
+export function unmarkRetrans(t: Tcb, s: TxSeg): void {
+  s.mark &= <u8>~TXM_RETRANS;
+  t.retransBytes -= txSegSpace(s);
 }
 
 /** Marks a segment selectively acknowledged. True when it was not yet. */

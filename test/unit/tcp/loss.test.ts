@@ -166,6 +166,63 @@ test('the retransmission timeout doubles and ends in ETIMEDOUT (RFC 6298 §5.5, 
   p.done();
 });
 
+/** A connection with SACK on a path of 10 ms, which has been measured. */
+function measured(): Peer {
+  const p = new Peer();
+  p.listen();
+  p.in('S', { seq: 0, options: [...mss(MSS), ...sackPermitted()] });
+  p.out();
+  p.pass(10_000);
+  p.in('.');
+  p.handle = p.m.core.accept(p.listener);
+  for (let i = 0; i < 4; i++) {
+    p.write(MSS);
+    p.out();
+    p.pass(10_000);
+    p.in('.', { ack: at(i + 1) });
+  }
+  return p;
+}
+
+test('a retransmission that is lost too is found by time, without a timeout (RFC 8985)', () => {
+  const p = measured();
+  p.write(30 * MSS);
+  const last = Math.max(...p.heard().map((s) => s.seq));
+  p.pass(10_000);
+  p.in('.', { ack: at(4), options: sack(p, [at(5), at(8)]) });
+  assert.is(p.heard().filter((s) => s.seq === at(4)).length, 1);
+  p.pass(1_000);
+  p.in('.', { ack: at(4), options: sack(p, [at(5), last + MSS]) });
+  const fresh = Math.max(...p.heard().map((s) => s.seq));
+  assert.ok(fresh > last, 'new data follows the retransmission');
+  p.pass(10_000);
+  p.in('.', { ack: at(4), options: sack(p, [at(5), fresh + MSS]) });
+  assert.is(p.heard().filter((s) => s.seq === at(4)).length, 1);
+  assert.is(p.count(L.CNT_TcpExtTCPTimeouts), 0);
+  p.in('.', { ack: fresh + MSS });
+  p.done();
+});
+
+test('a segment that is a little late is waited for: a quarter of the round trip, and then no longer', () => {
+  const p = measured();
+  p.write(3 * MSS);
+  p.out();
+  p.pass(10_000);
+  p.in('.', { ack: at(4), options: sack(p, [at(5), at(6)]) });
+  p.pass(2_000, 200);
+  assert.equal(p.out(), [], 'not yet');
+  p.in('.', { ack: at(7) });
+  assert.is(p.count(L.CNT_TcpRetransSegs), 0);
+  p.write(3 * MSS);
+  p.out();
+  p.pass(10_000);
+  p.in('.', { ack: at(7), options: sack(p, [at(8), at(9)]) });
+  p.pass(4_000, 200);
+  assert.is(p.heard().filter((s) => s.seq === at(7)).length, 1);
+  p.in('.', { ack: at(10) });
+  p.done();
+});
+
 /** Ten segments in flight, of which the first has just been retransmitted by timeout. Times are the core's own. */
 function timedOut(): { p: Peer; original: number; again: number; cwnd: number } {
   const p = new Peer();
