@@ -29,12 +29,19 @@ export function recoveryOnAck(t: Tcb, acked: u32, duplicate: bool, flight: u32):
 
 /** Has RACK look again when the reordering window of a segment that may be lost is over (RFC 8985 §6.3). */
 function reorderArm(t: Tcb): void {
+  const pending = t.flags & FL_REO;
   t.flags &= ~FL_REO;
-  if (!t.txHead || (t.caState == CA_OPEN && t.sackedSegs == 0)) return;
-  if (rackDetect(t) && t.caState == CA_OPEN) enterRecovery(t);
-  if (rackWaitUs == 0 || rackWaitUs >= rtoNow(t)) return;
-  t.flags |= FL_REO;
-  timerArm(retransmitTimer(t), nowUs + rackWaitUs);
+  if (!t.txHead) return;
+  if (t.caState != CA_OPEN || t.sackedSegs != 0) {
+    if (rackDetect(t) && t.caState == CA_OPEN) enterRecovery(t);
+    if (rackWaitUs != 0 && rackWaitUs < rtoNow(t)) {
+      t.flags |= FL_REO;
+      timerArm(retransmitTimer(t), nowUs + rackWaitUs);
+      return;
+    }
+  }
+  // The node was armed for reordering: it is the retransmission timer's again.
+  if (pending) rtoArm(t);
 }
 
 /** The reordering timer has expired. */
@@ -122,5 +129,8 @@ function partialAck(t: Tcb): void {
   // With SACK, time decides.
   if (!t.txHead || t.flags & FL_SACK) return;
   const head = txSegAt(t.txHead);
-  if (head.times == 0) markLost(t, head);
+  if (head.times != 0) return;
+  markLost(t, head);
+  // Without SACK it goes at once, whatever pipe says: no further duplicate ACK may come that would make room.
+  if (!(t.flags & FL_SACK)) retransmitSegment(t, t.txHead);
 }

@@ -20,7 +20,7 @@ export function retransmitSegment(t: Tcb, at: u32): bool {
   }
   let flags = TCPF_ACK;
   if (s.mark & TXM_FIN) flags |= TCPF_FIN;
-  if (seqGe(s.seq + s.len, t.sndEnd)) flags |= TCPF_PSH;
+  if (s.len != 0 && seqGe(s.seq + s.len, t.sndEnd)) flags |= TCPF_PSH;
   if (!segmentSend(t, s.seq, s.node, s.len, flags)) {
     wantOutput(t);
     return false;
