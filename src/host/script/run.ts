@@ -164,7 +164,7 @@ function execute(script: Script, printed: string[]): void {
     const run = start();
     const quoted = lastSent;
     if (quoted === null) throw new Mismatch(line, 'there is no packet of the core that an ICMP error could quote');
-    const bytes = quoted.packet.slice();
+    const bytes = Uint8Array.from(quoted.packet);
     if (packet.quotedSeq !== null && flow !== null) {
       new DataView(bytes.buffer).setUint32(24, (packet.quotedSeq + flow.offset) >>> 0);
     }

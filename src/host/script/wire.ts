@@ -215,7 +215,7 @@ export function readSegment(frame: Uint8Array, atUs: number): SentSegment | null
     length: end - at - header,
     tos: frame[15],
     ttl: frame[22],
-    packet: frame.slice(ETH, end),
+    packet: Uint8Array.from(frame.subarray(ETH, end)),
   };
 }
 
