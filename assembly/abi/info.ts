@@ -37,4 +37,9 @@ export const INFO_local_port: u32 = 152;
 export const INFO_remote_port: u32 = 156;
 /** 1 when the application has closed the handle (orphan, TIME-WAIT). */
 export const INFO_orphan: u32 = 160;
-export const INFO_SIZE: u32 = 168;
+/** As Linux's TCP_CA_…: 0 open, 1 disorder, 3 recovery, 4 loss. */
+export const INFO_ca_state: u32 = 164;
+export const INFO_min_rtt: u32 = 168;
+export const INFO_pmtu: u32 = 172;
+export const INFO_advmss: u32 = 176;
+export const INFO_SIZE: u32 = 184;

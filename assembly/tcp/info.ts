@@ -4,7 +4,7 @@ import * as I from '../abi/info';
 import { CFG_DELACK_US, TCP_LISTEN } from '../abi/layout';
 import { rtoNow } from './rto';
 import { sendQueued } from './sendq';
-import { FL_ORPHAN, FL_SACK, FL_TS, FL_WSCALE, Tcb, addressesOf, coldOf, localPort, remotePort } from './tcb';
+import { FL_ORPHAN, FL_SACK, FL_TS, FL_WSCALE, CA_LOSS, CA_RECOVERY, Tcb, addressesOf, coldOf, localPort, remotePort } from './tcb';
 
 export function infoWrite(t: Tcb, at: u32): void {
   const c = coldOf(t);
@@ -54,4 +54,15 @@ export function infoWrite(t: Tcb, at: u32): void {
   store<u64>(at + I.INFO_bytes_acked, c.bytesAcked);
   store<u64>(at + I.INFO_bytes_received, c.bytesReceived);
   store<u32>(at + I.INFO_orphan, <u32>((flags & FL_ORPHAN) != 0));
+  store<u32>(at + I.INFO_ca_state, caState(t));
+  store<u32>(at + I.INFO_min_rtt, c.minRtt);
+  store<u32>(at + I.INFO_pmtu, c.pmtu);
+  store<u32>(at + I.INFO_advmss, c.ownMss);
+}
+
+/** Linux's number: disorder is an open state in which something has been sacked or acknowledged twice. */
+function caState(t: Tcb): u32 {
+  if (t.caState == CA_LOSS) return 4;
+  if (t.caState == CA_RECOVERY) return 3;
+  return t.sackedBytes != 0 || t.dupAcks != 0 ? 1 : 0;
 }

@@ -23,6 +23,10 @@ const plain: Readonly<Record<string, number>> = {
   tcpi_notsent_bytes: L.INFO_notsent_bytes,
   tcpi_snd_wnd: L.INFO_snd_wnd,
   tcpi_rcv_wnd: L.INFO_rcv_wnd,
+  tcpi_ca_state: L.INFO_ca_state,
+  tcpi_min_rtt: L.INFO_min_rtt,
+  tcpi_pmtu: L.INFO_pmtu,
+  tcpi_advmss: L.INFO_advmss,
 };
 
 /** Fields that Linux counts in segments and the core in bytes. */
@@ -43,6 +47,11 @@ const constants: Readonly<Record<string, number>> = {
   TCPI_OPT_TIMESTAMPS: 1,
   TCPI_OPT_SACK: 2,
   TCPI_OPT_WSCALE: 4,
+  TCP_CA_Open: 0,
+  TCP_CA_Disorder: 1,
+  TCP_CA_CWR: 2,
+  TCP_CA_Recovery: 3,
+  TCP_CA_Loss: 4,
   TCP_ESTABLISHED: L.TCP_ESTABLISHED,
   TCP_SYN_SENT: L.TCP_SYN_SENT,
   TCP_SYN_RECV: L.TCP_SYN_RECV,

@@ -22,13 +22,22 @@ export function runCode(
   print: (text: string) => void,
 ): string | null {
   const lines = text.split('\n');
-  for (let i = 0; i < lines.length; i++) {
-    for (const statement of splitStatements(lines[i].replace(/#.*$/, ''))) {
+  for (let i = 0, open = ''; i < lines.length; i++) {
+    const whole = `${open}${lines[i].replace(/#.*$/, '').replace(/\\\s*$/, '')} `;
+    // A statement goes on while a parenthesis is open or the line ends in a backslash.
+    const unfinished = depth(whole) > 0 || /\\\s*$/.test(lines[i]);
+    open = unfinished && i + 1 < lines.length ? whole : '';
+    if (open !== '') continue;
+    for (const statement of splitStatements(whole)) {
       const failure = runStatement(statement, line + i, variables, field, print);
       if (failure !== null) return failure;
     }
   }
   return null;
+}
+
+function depth(text: string): number {
+  return text.split('(').length - text.split(')').length;
 }
 
 function splitStatements(text: string): string[] {

@@ -19,7 +19,10 @@ export function parseScript(text: string): Script {
     const option = events.length === 0 ? takeMatch(c, /--([\w-]+)(?:[=\s]\s*("[^"]*"|[^\s]+))?/y) : null;
     if (option !== null) options.push({ name: option[1], value: (option[2] ?? '').replace(/^"|"$/g, ''), line });
     else if (events.length === 0 && peek(c, '`')) setup.push({ command: parseShell(c), line });
-    else events.push(parseEvent(c, line));
+    else if (peek(c, '`')) {
+      // A last command without a time cleans up.
+      events.push({ line, time: { kind: 'any' }, event: { kind: 'shell', command: parseShell(c) } });
+    } else events.push(parseEvent(c, line));
     skipSpace(c);
   }
   return { options, setup, events };
@@ -57,7 +60,7 @@ function parseShell(c: Cursor): string {
   return match[1];
 }
 
-const END_TIME = new RegExp(`\\.\\.\\.\\s*${NUMBER}`, 'y');
+const END_TIME = new RegExp(`\\.\\.\\.\\s*\\+?\\s*${NUMBER}`, 'y');
 
 function parseCall(c: Cursor): CallEvent {
   const end = takeMatch(c, END_TIME);

@@ -19,6 +19,8 @@ export interface Settings {
 /** Linux's defaults: net.ipv4.tcp_rmem[2] and tcp_wmem[2]. */
 const RCV_BUF_BYTES = 6_291_456;
 const SND_BUF_BYTES = 4_194_304;
+/** What the defaults.sh that scripts run first makes of tcp_rmem[2]: a window scale of 8. */
+const SCRIPT_RCV_BUF_BYTES = 15_728_640;
 
 export function defaultSettings(): Settings {
   return {
@@ -178,8 +180,9 @@ const ignoredSysctls = new Set(
   (
     'tcp_no_metrics_save tcp_no_ssthresh_metrics_save tcp_autocorking tcp_limit_output_bytes tcp_min_tso_segs tcp_fack ' +
     'tcp_tso_win_divisor tcp_tso_rtt_log tcp_pacing_ss_ratio tcp_pacing_ca_ratio tcp_moderate_rcvbuf ' +
+    'tcp_fastopen_key tcp_fastopen_blackhole_timeout_sec tcp_probe_interval tcp_probe_threshold tcp_base_mss tcp_ecn_fallback ' +
     'tcp_adv_win_scale tcp_early_retrans tcp_recovery tcp_frto tcp_challenge_ack_limit tcp_invalid_ratelimit tcp_mem ' +
-    'tcp_max_syn_backlog tcp_max_tw_buckets tcp_tw_reuse tcp_workaround_signed_windows tcp_shrink_window tcp_available_congestion_control'
+    'tcp_max_syn_backlog tcp_retries1 tcp_orphan_retries tcp_comp_sack_nr tcp_comp_sack_delay_ns tcp_comp_sack_slack_ns tcp_min_rtt_wlen tcp_thin_linear_timeouts tcp_early_demux tcp_backlog_ack_defer tcp_pingpong_thresh tcp_max_tw_buckets tcp_tw_reuse tcp_workaround_signed_windows tcp_shrink_window tcp_available_congestion_control'
   )
     .split(' ')
     .map((name) => `net.ipv4.${name}`)
@@ -195,11 +198,17 @@ const ignoredSysctls = new Set(
 /** Runs one shell block. Returns the microseconds it sleeps. Throws Unsupported for what has no meaning here. */
 export function applyShell(settings: Settings, text: string, line: number, fixed: boolean): number {
   let sleepUs = 0;
-  for (const command of text.split(/\n|;|&&/).map((part) => part.trim())) {
+  for (const command of products(text)
+    .split(/\n|;|&&/)
+    .map((part) => part.trim())) {
     if (command === '' || command.startsWith('#')) continue;
     const sleep = /^sleep\s+([\d.]+)$/.exec(command);
     if (sleep !== null) {
       sleepUs += Number(sleep[1]) * SECOND_US;
+      continue;
+    }
+    if (/^(?:source\s+|\.\s+)?\S*\bdefaults\.sh$/.test(command)) {
+      if (!fixed) settings.config.rcvBufBytes = SCRIPT_RCV_BUF_BYTES;
       continue;
     }
     const set = assignments(command);
@@ -209,6 +218,13 @@ export function applyShell(settings: Settings, text: string, line: number, fixed
     }
   }
   return sleepUs;
+}
+
+/** `$((15*1024*1024))` by its value. */
+function products(text: string): string {
+  return text.replace(/\$\(\(([\d*\s]+)\)\)/g, (_all, factors: string) =>
+    String(factors.split('*').reduce((product, factor) => product * Number(factor), 1)),
+  );
 }
 
 /** `sysctl -w name=value …`, `echo value > /proc/sys/name`, and programs that take /proc/sys/name=value. */
@@ -224,7 +240,7 @@ function assignments(command: string): [string, string][] | null {
 /** Commands that prepare or clean up a Linux host. */
 function harmless(command: string): boolean {
   return (
-    /^(?:\S*\/)?(?:defaults\.sh|sysctl_restore\S*|set_sysctls\.py)\s*$/.test(command) ||
+    /^(?:\S*\/)?(?:sysctl_restore\S*|set_sysctls\.py)\s*$/.test(command) ||
     /^(?:ethtool -K|tc qdisc (?:add|replace|change|del) dev \S+ root(?:$| (?:fq|pfifo|pfifo_fast|fq_codel)\b)|ip tcp_metrics|true$)/.test(
       command,
     )
