@@ -245,7 +245,8 @@ export function recv(handle: i32, iov: u32, maxPieces: u32): i32 {
 function windowUpdate(t: Tcb): void {
   const state: u32 = t.state;
   if (state != TCP_ESTABLISHED && state != TCP_FIN_WAIT1 && state != TCP_FIN_WAIT2) return;
-  const free = t.rcvBuf > t.rcvQBytes ? t.rcvBuf - t.rcvQBytes : 0;
+  // What the window field can say is all that the peer would learn of.
+  const free = min<u32>(t.rcvBuf > t.rcvQBytes ? t.rcvBuf - t.rcvQBytes : 0, <u32>0xffff << t.rcvWscale);
   const gain = <i32>(t.rcvNxt + free - t.rcvAdv);
   if (gain > 0 && <u32>gain >= min<u32>(t.rcvBuf >> 1, <u32>t.rcvMss << 1)) ackSend(t);
 }

@@ -40,7 +40,7 @@ export function manualCore(
   address = '10.0.0.1',
   prefixLength = 120,
 ): ManualCore {
-  const manual = driveCore({ ...testConfig, ...config }, onEvent);
+  const manual = driveCore({ ...testConfig, ...config }, { onEvent });
   const { core } = manual;
   writeAddress(core.u8, core.scratch, address);
   core.addressAdd(core.scratch, prefixLength);

@@ -21,20 +21,28 @@ export interface DrivenCore {
 
 const STRIDE = 2048;
 
-export function driveCore(config: CoreConfig, onEvent: InlineEvent = () => {}, build?: CoreBuild): DrivenCore {
-  let pool = { base: 0, stride: STRIDE, count: 0 };
+export interface DriveOptions {
+  onEvent?: InlineEvent;
+  build?: CoreBuild;
+  /** Bytes of a receive object, and so of the longest frame. */
+  stride?: number;
+}
+
+export function driveCore(config: CoreConfig, options: DriveOptions = {}): DrivenCore {
+  const { build, stride = STRIDE } = options;
+  let pool = { base: 0, stride, count: 0 };
   const core = createCore({
     config,
     ...(build === undefined ? {} : { build }),
-    onEvent,
+    onEvent: options.onEvent ?? (() => {}),
     place(_memory, arenaEnd) {
-      pool = { base: arenaEnd, stride: STRIDE, count: (config.rxZones * L.ZONE_BYTES) / STRIDE };
+      pool = { base: arenaEnd, stride, count: Math.floor((config.rxZones * L.ZONE_BYTES) / stride) };
       return { zoneBase: arenaEnd, rxPools: [pool] };
     },
   });
   const { u32, u8 } = core;
   const free: number[] = [];
-  for (let i = pool.count - 1; i >= 0; i--) free.push(pool.base + i * STRIDE);
+  for (let i = pool.count - 1; i >= 0; i--) free.push(pool.base + i * stride);
 
   function takeFreed(): void {
     const at = u32[L.CTL_FREE_AT >> 2] >> 2;
@@ -53,7 +61,7 @@ export function driveCore(config: CoreConfig, onEvent: InlineEvent = () => {}, b
       const at = u32[L.CTL_RX_AT >> 2] >> 2;
       let count = 0;
       for (const frame of frames) {
-        const object = frame.length <= STRIDE ? free.pop() : undefined;
+        const object = frame.length <= stride ? free.pop() : undefined;
         if (object === undefined) continue;
         u8.set(frame, object);
         u32[at + 4 * count] = object;

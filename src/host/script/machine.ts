@@ -1,12 +1,14 @@
 // The core under a script, in virtual time: everything it sends is kept with the time at which it was sent.
 import { writeAddress } from '../core/address.js';
-import { type Core, MIN_RX_STRIDE } from '../core/core.js';
+import type { Core } from '../core/core.js';
 import { type DrivenCore, driveCore } from '../core/driven.js';
 import type { Settings } from './settings.js';
 import { type Ends, readSegment, type SentSegment } from './wire.js';
 
 const OWN_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
 const PEER_MAC = Uint8Array.of(2, 0, 0, 0, 0, 2);
+/** Scripts inject segments as large as IPv4 allows, as if the device had put them together. */
+const STRIDE = 65_600;
 /** What the core's clock shows when a script begins. */
 const EPOCH_US = 1_000_000_000;
 /** Host prefix lengths count in 128 bits: /16 and the default route. */
@@ -32,7 +34,7 @@ export type EventSink = (handle: number, kind: number, a: number) => void;
 
 /** `onTurn` runs whenever the core has done something. */
 export function createMachine(settings: Settings, onEvent: EventSink, onTurn: () => void): Machine {
-  const driven: DrivenCore = driveCore({ ...settings.config, mac: OWN_MAC });
+  const driven: DrivenCore = driveCore({ ...settings.config, mac: OWN_MAC }, { stride: STRIDE });
   driven.nowUs = EPOCH_US;
   const { core } = driven;
   const at = core.scratch;
@@ -75,8 +77,7 @@ export function createMachine(settings: Settings, onEvent: EventSink, onTurn: ()
     sent,
     ends,
     inject(frame) {
-      if (frame.length > 2 * MIN_RX_STRIDE) throw new RangeError(`a frame of ${frame.length} bytes`);
-      driven.inject(frame);
+      if (driven.inject(frame) === 0) throw new RangeError(`a frame of ${frame.length} bytes, or no room for one`);
       collect();
       run();
     },

@@ -274,7 +274,17 @@ function execute(script: Script, printed: string[]): void {
     if (failure !== null) throw new Mismatch(line, failure);
   }
 
-  for (const event of script.events) run(event);
+  for (const event of script.events) {
+    try {
+      run(event);
+    } catch (error) {
+      if (error instanceof Unsupported || error instanceof Mismatch) throw error;
+      const { message, code } = error as NodeJS.ErrnoException;
+      // A configuration that cannot be is the script's; anything else, a trap first of all, is ours.
+      if (code === 'ERR_LUNET_CORE') throw new Unsupported(event.line, message);
+      throw new Mismatch(event.line, `the core failed: ${message}`);
+    }
+  }
   settlePending();
 }
 
