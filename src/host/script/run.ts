@@ -83,7 +83,6 @@ function execute(script: Script, printed: string[]): void {
   let listenPort = settings.bindPort;
   let remotePort = FIRST_REMOTE_PORT;
   let pending: Pending | null = null;
-  let baseUs = 0;
   const variables = new Map<string, number | string | boolean>();
 
   function start(): { machine: Machine; sockets: Sockets } {
@@ -230,7 +229,7 @@ function execute(script: Script, printed: string[]): void {
       const now = machine?.nowUs() ?? 0;
       return { atUs: now, range: [Number.NEGATIVE_INFINITY, now + FOREVER_US] };
     }
-    const offset = t.kind === 'relative' || t.kind === 'relative-range' ? baseUs : 0;
+    const offset = relativeTo(t);
     const atUs = t.us + offset;
     const endUs = 'endUs' in t ? t.endUs + offset : atUs;
     return { atUs, range: [atUs - toleranceUs, endUs + toleranceUs] };
@@ -240,9 +239,9 @@ function execute(script: Script, printed: string[]): void {
     const { atUs, range } = due(t);
     const expected = event.kind === 'packet' && event.direction === 'out' ? event.packet : null;
     const now = machine?.nowUs() ?? 0;
+    const base = relativeTo(t);
     if (expected?.kind === 'tcp') {
       expectPacket(expected, event as PacketEvent, line, range);
-      baseUs = t.kind === 'relative' || t.kind === 'absolute' ? atUs : (lastSent?.atUs ?? atUs);
       return;
     }
     // The first event does not start the core's clock by itself: shell commands may still change its configuration.
@@ -253,17 +252,20 @@ function execute(script: Script, printed: string[]): void {
     } else {
       if (machine === null && atUs > 0) start().machine.advance(atUs);
       if (event.kind === 'code') runAssertions(event.text, line);
-      else if (event.kind === 'call') call(absoluteEnd(event, t), line, Math.max(atUs, now));
+      else if (event.kind === 'call') call(absoluteEnd(event, base), line, Math.max(atUs, now));
       else if (event.packet.kind === 'tcp') inject(event.packet, event);
       else injectIcmp(event.packet, line);
     }
-    baseUs = t.kind === 'any' ? now : atUs;
+  }
+
+  /** What relative times count from: the moment at which the event before was done. */
+  function relativeTo(t: Time): number {
+    return t.kind === 'relative' || t.kind === 'relative-range' ? (machine?.nowUs() ?? 0) : 0;
   }
 
   /** The end of a blocking call counts like its start. */
-  function absoluteEnd(event: CallEvent, t: Time): CallEvent {
-    const relative = t.kind === 'relative' || t.kind === 'relative-range';
-    return event.endUs === null || !relative ? event : { ...event, endUs: event.endUs + baseUs };
+  function absoluteEnd(event: CallEvent, base: number): CallEvent {
+    return event.endUs === null ? event : { ...event, endUs: event.endUs + base };
   }
 
   function runAssertions(text: string, line: number): void {
