@@ -44,7 +44,9 @@ let initialised = false;
 
 /** Bytes of arena that init() takes with the configuration as it stands, receive pools not counted. */
 export function arenaNeeded(): u32 {
-  return ringsNeeded() + zonesNeeded() + routesNeeded() + neighboursNeeded() + pendingNeeded() + tcpArenaNeeded() + 1024;
+  return (
+    ringsNeeded() + zonesNeeded() + routesNeeded() + neighboursNeeded() + pendingNeeded() + tcpArenaNeeded() + 1024
+  );
 }
 
 @inline const CONNECTIONS_MAX: u32 = 1 << 20;

@@ -103,4 +103,4 @@ export const CNT_CopiedBytes: u32 = 104;
 export const CNT_HostCopiedBytes: u32 = 105;
 /** Payload bytes copied by the shim for drivers without multi-segment frames. */
 export const CNT_LinkCopiedBytes: u32 = 106;
-export const CNT_COUNT: u32 = 128;
+export const CNT_COUNT: u32 = 256;

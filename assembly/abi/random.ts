@@ -14,7 +14,7 @@ let s2: u64 = 3;
 let s3: u64 = 4;
 
 export function randSeed(lo: u32, hi: u32): void {
-  const seed = (<u64>hi << 32) | lo;
+  const seed = ((<u64>hi) << 32) | lo;
   s0 = mix64(seed + 0x9e3779b97f4a7c15);
   s1 = mix64(seed + 0x9e3779b97f4a7c15 * 2);
   s2 = mix64(seed + 0x9e3779b97f4a7c15 * 3);
@@ -72,8 +72,8 @@ export function siphash24(k0: u64, k1: u64, p: u32, len: u32): u64 {
     v0 ^= m;
     at += 8;
   }
-  let last = <u64>len << 56;
-  for (let i: u32 = 0; i < (len & 7); i++) last |= <u64>load<u8>(at + i) << (i << 3);
+  let last = (<u64>len) << 56;
+  for (let i: u32 = 0; i < (len & 7); i++) last |= (<u64>load<u8>(at + i)) << (i << 3);
   v3 ^= last;
   sipRound();
   sipRound();

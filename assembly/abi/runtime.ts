@@ -34,10 +34,10 @@ export function turnEnd(): void {
 }
 
 /** Counter array: CNT_COUNT × u64. */
-export const COUNTERS: usize = memory.data(1024, 64);
+export const COUNTERS: usize = memory.data(2048, 64);
 
 export function countersInit(): void {
-  assert(CNT_COUNT * 8 <= 1024);
+  assert(CNT_COUNT * 8 <= 2048);
   memory.fill(COUNTERS, 0, 1024);
 }
 
@@ -63,5 +63,5 @@ export function countSub(index: u32, n: u64): void {
 /** [p, p + len) lies in linear memory: for pointers that the host passes. */
 @inline
 export function inMemory(p: u32, len: u32): bool {
-  return <u64>p + len <= <u64>memory.size() << 16;
+  return <u64>p + len <= (<u64>memory.size()) << 16;
 }

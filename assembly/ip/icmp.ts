@@ -24,7 +24,16 @@ import {
   icmpNextMtu,
   icmpType,
 } from '../wire/icmp';
-import { IPV4_HEADER, ipv4HeaderBytes, ipv4IsFragment, ipv4Proto, ipv4SrcRaw, ipv4Version, PROTO_ICMP, PROTO_TCP } from '../wire/ipv4';
+import {
+  IPV4_HEADER,
+  ipv4HeaderBytes,
+  ipv4IsFragment,
+  ipv4Proto,
+  ipv4SrcRaw,
+  ipv4Version,
+  PROTO_ICMP,
+  PROTO_TCP,
+} from '../wire/ipv4';
 import { tcpIcmpError } from '../tcp/icmp';
 import { isOursRaw } from './interface';
 import { frameBegin, frameL4, framePayload, ipOutput } from './output';
@@ -62,10 +71,10 @@ function echo(p: u32, len: u32, addrs: u32): void {
   store<u16>(l4, ICMP_ECHO_REPLY | (icmpCode(p) << 8));
   // RFC 1624 eqn. 3: type 8 becomes 0, the first byte of its word. A message of zeros only must not end at the sum
   // of zero, and for any other the two zeros of one's complement are the same.
-  const sum = <u16>~fold(<u64>(<u16>~load<u16>(p, ICMP_CHECKSUM)) + <u16>~<u16>ICMP_ECHO);
+  const sum = <u16>~fold(<u64>(<u16>~load<u16>(p, ICMP_CHECKSUM)) + <u16>~(<u16>ICMP_ECHO));
   store<u16>(l4, sum == 0 ? 0xffff : sum, ICMP_CHECKSUM);
   if (len > ICMP_DATA) framePayload(p + ICMP_DATA, len - ICMP_DATA);
-  if (ipOutput(dst, addrs, PROTO_ICMP, ICMP_DATA, len - ICMP_DATA)) count(CNT_IcmpOutEchoReps);
+  if (ipOutput(dst, addrs, PROTO_ICMP, ICMP_DATA, len - ICMP_DATA, 0)) count(CNT_IcmpOutEchoReps);
 }
 
 /** An error about a packet that we have sent, if the quotation bears that out. */

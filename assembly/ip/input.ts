@@ -21,7 +21,15 @@ import { CFG_FLAGS, CFGF_RX_TRUST, RXF_IP_CSUM_OK, RXF_L4_CSUM_OK, RXF_L4_CSUM_P
 import { count } from '../abi/runtime';
 import { tcpInput } from '../tcp/input';
 import { fold, pseudo4, sum16 } from '../wire/checksum';
-import { ETH_HEADER, ETHERTYPE_ARP_RAW, ETHERTYPE_IPV4_RAW, ethDst, ethFits, ethTypeRaw, MAC_BROADCAST } from '../wire/ethernet';
+import {
+  ETH_HEADER,
+  ETHERTYPE_ARP_RAW,
+  ETHERTYPE_IPV4_RAW,
+  ethDst,
+  ethFits,
+  ethTypeRaw,
+  MAC_BROADCAST,
+} from '../wire/ethernet';
 import {
   IPOPT_EOL,
   IPOPT_LSRR,
@@ -36,6 +44,7 @@ import {
   ipv4Proto,
   ipv4SrcRaw,
   ipv4Sum,
+  ipv4Tos,
   ipv4Total,
   ipv4Version,
   mappedStore,
@@ -54,6 +63,9 @@ export function inputInit(): void {
   mappedStore(ADDRS, 0);
   mappedStore(ADDRS + 16, 0);
 }
+
+/** ECN field of the packet being processed (RFC 3168 §5): 0 not capable, 1 and 2 capable, 3 congestion experienced. */
+export let ipEcn: u32 = 0;
 
 /** Processes the frame of `len` bytes at `p`. `flags`: RXF_…. */
 export function frameInput(p: u32, len: u32, flags: u32): void {
@@ -111,6 +123,7 @@ function ipv4Input(ip: u32, room: u32, flags: u32, linkBroadcast: bool): void {
     count(CNT_IpInFragments);
     return;
   }
+  ipEcn = ipv4Tos(ip) & 3;
   store<u32>(ADDRS, dst, 12);
   store<u32>(ADDRS, src, 28);
   const proto = ipv4Proto(ip);
@@ -122,7 +135,11 @@ function ipv4Input(ip: u32, room: u32, flags: u32, linkBroadcast: bool): void {
       count(CNT_TcpInErrs);
       return;
     }
-    if ((flags & RXF_L4_CSUM_OK) == 0 && (load<u32>(CFG_FLAGS) & CFGF_RX_TRUST) == 0 && !tcpSumFine(l4, l4Len, src, dst, flags)) {
+    if (
+      (flags & RXF_L4_CSUM_OK) == 0 &&
+      (load<u32>(CFG_FLAGS) & CFGF_RX_TRUST) == 0 &&
+      !tcpSumFine(l4, l4Len, src, dst, flags)
+    ) {
       count(CNT_TcpInCsumErrors);
       count(CNT_TcpInErrs);
       return;

@@ -62,7 +62,8 @@ export function inPrefix(address: u32, prefix: u32, length: u32): bool {
   const upper = prefixMask(min(length, 64));
   const lower = prefixMask(length > 64 ? length - 64 : 0);
   return (
-    ((load<u64>(address) ^ load<u64>(prefix)) & upper) == 0 && ((load<u64>(address, 8) ^ load<u64>(prefix, 8)) & lower) == 0
+    ((load<u64>(address) ^ load<u64>(prefix)) & upper) == 0 &&
+    ((load<u64>(address, 8) ^ load<u64>(prefix, 8)) & lower) == 0
   );
 }
 
@@ -90,7 +91,7 @@ export function interfaceAdd(address: u32, prefixLength: u32): i32 {
   if (isMapped(address)) {
     raw = mappedRaw(address);
     // A /31 has no broadcast address (RFC 3021 §2.1), a /32 none of its own.
-    if (prefixLength > 96 && prefixLength < 127) broadcast = raw | ~<u32>(prefixMask(prefixLength - 64) >> 32);
+    if (prefixLength > 96 && prefixLength < 127) broadcast = raw | ~(<u32>(prefixMask(prefixLength - 64) >> 32));
   }
   store<u32>(at, prefixLength, A_PREFIX);
   store<u32>(at, raw, A_RAW);

@@ -90,7 +90,7 @@ let hand: u32 = 0;
 
 function bucketCount(): u32 {
   const n = load<u32>(CFG_MAX_NEIGHBOURS);
-  return n < 2 ? 1 : <u32>1 << (32 - clz(n - 1));
+  return n < 2 ? 1 : (<u32>1) << (32 - clz(n - 1));
 }
 
 export function neighboursNeeded(): u32 {

@@ -4,7 +4,7 @@
 //   const h = frameL4(f);                    // where the L4 header goes, up to 64 bytes
 //   … write the L4 header, checksum field 0 …
 //   framePayload(addr, len);                 // once per piece, at most `pieces`; takes its own reference
-//   ipOutput(dst, addrs, PROTO_TCP, l4Len, payloadLen);
+//   ipOutput(dst, addrs, PROTO_TCP, l4Len, payloadLen, service);
 //
 // frameBegin() reserves nothing beyond a header object; frameDrop() gives back a frame that will not be sent.
 // ipOutput() ends the frame in every case: it fills in the TCP checksum, the IPv4 and the Ethernet header and
@@ -40,7 +40,7 @@ import {
 import { count, countAdd } from '../abi/runtime';
 import { fold, pseudo4, sum16, sumAppend } from '../wire/checksum';
 import { ETH_HEADER, ETHERTYPE_IPV4_RAW, setEth } from '../wire/ethernet';
-import { IPV4_HEADER, mappedRaw, PROTO_TCP, setIpv4 } from '../wire/ipv4';
+import { IPV4_HEADER, IPV4_TTL_DEFAULT, mappedRaw, PROTO_TCP, setIpv4 } from '../wire/ipv4';
 import { setTcpChecksum } from '../wire/tcp';
 import { zbufAllocHeader, zbufRef, zbufUnref } from '../zbuf/zbuf';
 import { ourMac } from './interface';
@@ -146,8 +146,8 @@ function tcpSum(l4: u32, l4Len: u32, acc: u64): u32 {
   return ~fold(acc);
 }
 
-/** Ends the frame: see the top of this file. */
-export function ipOutput(dst: u32, addrs: u32, proto: u32, l4Len: u32, payloadLen: u32): bool {
+/** Ends the frame: see the top of this file. `service`: traffic class, and the TTL or hop limit (0 = default) above its eight bits. */
+export function ipOutput(dst: u32, addrs: u32, proto: u32, l4Len: u32, payloadLen: u32, service: u32): bool {
   const f = frame;
   assert(f != 0, 'no frame is being built');
   const remote = addrs + 16;
@@ -172,7 +172,8 @@ export function ipOutput(dst: u32, addrs: u32, proto: u32, l4Len: u32, payloadLe
       flags |= TXF_TCP_CSUM;
     }
   }
-  setIpv4(f + AT_L3, IPV4_HEADER + l4Len + payloadLen, proto, src, to);
+  const ttl = service >> 8;
+  setIpv4(f + AT_L3, IPV4_HEADER + l4Len + payloadLen, proto, src, to, service & 0xff, ttl ? ttl : IPV4_TTL_DEFAULT);
   count(CNT_IpOutRequests);
   const headerLen = ETH_HEADER + IPV4_HEADER + l4Len;
   const offload = OFFLOAD_L2_L3 | (l4Len << 16);

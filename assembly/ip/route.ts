@@ -73,7 +73,7 @@ let slotMask: u32 = 0;
 /** Four slots for each neighbour there may be, a power of two. */
 function slotCount(): u32 {
   const wanted = min<u32>(max<u32>(load<u32>(CFG_MAX_NEIGHBOURS), 16), 16384) * 4;
-  return <u32>1 << (32 - clz(wanted - 1));
+  return (<u32>1) << (32 - clz(wanted - 1));
 }
 
 export function routesNeeded(): u32 {
@@ -220,7 +220,10 @@ export function routeLookup(address: u32): u32 {
   const hi = load<u64>(address);
   const lo = load<u64>(address, 8);
   for (let at = routes; at < routesEnd; at += R_SIZE) {
-    if ((hi & load<u64>(at, R_MASK)) == load<u64>(at, R_DST) && (lo & load<u64>(at, R_MASK + 8)) == load<u64>(at, R_DST + 8)) {
+    if (
+      (hi & load<u64>(at, R_MASK)) == load<u64>(at, R_DST) &&
+      (lo & load<u64>(at, R_MASK + 8)) == load<u64>(at, R_DST + 8)
+    ) {
       return at;
     }
   }

@@ -75,7 +75,7 @@ const IOV_MOST: u32 = 1024;
 /** Whether [at, at + bytes) lies in the memory. */
 @inline
 function inMemory(at: u32, bytes: u32): bool {
-  return at != 0 && <u64>at + bytes <= <u64>memory.size() << 16;
+  return at != 0 && <u64>at + bytes <= (<u64>memory.size()) << 16;
 }
 
 /** The connection behind a handle, 0 when it is stale or a listener. */
@@ -246,9 +246,9 @@ function windowUpdate(t: Tcb): void {
   const state: u32 = t.state;
   if (state != TCP_ESTABLISHED && state != TCP_FIN_WAIT1 && state != TCP_FIN_WAIT2) return;
   // What the window field can say is all that the peer would learn of.
-  const free = min<u32>(t.rcvBuf > t.rcvQBytes ? t.rcvBuf - t.rcvQBytes : 0, <u32>0xffff << t.rcvWscale);
+  const free = min<u32>(t.rcvBuf > t.rcvQBytes ? t.rcvBuf - t.rcvQBytes : 0, (<u32>0xffff) << t.rcvWscale);
   const gain = <i32>(t.rcvNxt + free - t.rcvAdv);
-  if (gain > 0 && <u32>gain >= min<u32>(t.rcvBuf >> 1, <u32>t.rcvMss << 1)) ackSend(t);
+  if (gain > 0 && <u32>gain >= min<u32>(t.rcvBuf >> 1, (<u32>t.rcvMss) << 1)) ackSend(t);
 }
 
 /** Sends a FIN behind what is queued; receiving goes on. */

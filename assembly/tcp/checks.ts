@@ -14,7 +14,7 @@ import { optHasTs, optTsVal } from './options';
 import { ackSend } from './output';
 import { dsackSet } from './reassembly';
 import { seqGt, seqLe, seqLt } from './seq';
-import { FL_PASSIVE, FL_TS, Tcb, coldOf } from './tcb';
+import { F2_PASSIVE, FL_TS, Tcb, coldOf } from './tcb';
 
 /** RFC 7323 §5.5: a timestamp this old is no longer a bound. */
 const TS_RECENT_VALID_MS: u32 = 24 * 86_400_000;
@@ -78,7 +78,7 @@ export function checkReset(t: Tcb): bool {
   if (!(segFlags & TCPF_RST)) return true;
   if (segSeq != t.rcvNxt) challengeAck(t);
   else if (t.state == TCP_SYN_RECV) {
-    if (t.flags & FL_PASSIVE) destroy(t);
+    if (coldOf(t).flags2 & F2_PASSIVE) destroy(t);
     else connectionAborted(t, ECONNREFUSED);
   } else if (t.state == TCP_CLOSING || t.state == TCP_LAST_ACK) connectionDone(t, 0);
   else connectionAborted(t, ECONNRESET);

@@ -7,7 +7,17 @@ import { EV_ACCEPT, EV_CLOSED, EV_CONNECT, EV_DATA, EV_EOF, EV_ERROR, EV_WRITE }
 import { hostEvent } from '../host';
 import { slotReap, stillHeld } from './handle';
 import { rcvqTake, takenAddr, takenLen } from './recvq';
-import { FL_ACCEPT_QUEUE, FL_DATA_SIGNALLED, FL_INLINE, FL_IN_EVENTS, FL_ORPHAN, Tcb, addressOf, coldOf, tcbAt } from './tcb';
+import {
+  FL_ACCEPT_QUEUE,
+  FL_DATA_SIGNALLED,
+  FL_INLINE,
+  FL_IN_EVENTS,
+  FL_ORPHAN,
+  Tcb,
+  addressOf,
+  coldOf,
+  tcbAt,
+} from './tcb';
 
 let head: u32 = 0;
 let tail: u32 = 0;
@@ -15,7 +25,7 @@ let tail: u32 = 0;
 /** Notes an event of this kind for the application. An application that has closed the handle gets none. */
 export function eventRaise(t: Tcb, kind: u32): void {
   if (t.flags & FL_ORPHAN) return;
-  t.evPending |= <u8>(<u32>1 << kind);
+  t.evPending |= <u8>((<u32>1) << kind);
   // Nobody knows the handle of a connection that is not accepted yet; accept() brings it here again.
   if (t.flags & (FL_IN_EVENTS | FL_ACCEPT_QUEUE)) return;
   enlist(t);
@@ -65,7 +75,7 @@ export function deliverInline(t: Tcb): void {
     const pending: u32 = t.evPending;
     if (pending & ((1 << EV_ACCEPT) | (1 << EV_CONNECT))) {
       const kind = nextKind(pending);
-      t.evPending = <u8>(pending & ~(<u32>1 << kind));
+      t.evPending = <u8>(pending & ~((<u32>1) << kind));
       if (kind == EV_ACCEPT) {
         const listener = coldOf(t).listener;
         coldOf(t).listener = 0;
@@ -75,7 +85,7 @@ export function deliverInline(t: Tcb): void {
     else if (pending == 0) return;
     else {
       const kind = nextKind(pending);
-      t.evPending = <u8>(pending & ~(<u32>1 << kind));
+      t.evPending = <u8>(pending & ~((<u32>1) << kind));
       hostEvent(handle, kind, argument(t, kind), 0);
     }
     if (!stillHeld(t, handle)) return;
@@ -94,7 +104,7 @@ export function flushEvents(): void {
       while (t.evPending != 0) {
         const kind = nextKind(t.evPending);
         if (!eventPush(t.handle, kind, argument(t, kind), 0)) return;
-        t.evPending &= <u8>~(<u32>1 << kind);
+        t.evPending &= <u8>~((<u32>1) << kind);
       }
     }
     head = t.evNext;

@@ -42,7 +42,7 @@ export function fastPath(t: Tcb, tcp: u32, l4Len: u32): bool {
   const acked = ack - t.sndUna;
   const flight = t.sndNxt - t.sndUna;
   if (acked > flight || t.sackedBytes != 0) return false;
-  const window = <u32>bswap<u16>(load<u16>(tcp, 14)) << t.sndWscale;
+  const window = (<u32>bswap<u16>(load<u16>(tcp, 14))) << t.sndWscale;
   if (window == 0 || (len | acked) == 0) return false;
   if (len != 0 && <i32>(t.rcvAdv - t.rcvNxt - len) < 0) return false;
   if (flags & FL_INLINE ? t.rcvQHead != 0 : len != 0 && !rcvqAdd(t, tcp + header, len)) return false;

@@ -5,7 +5,20 @@
 //   31  30 ………………… indexBits ………… 0
 //   ├ 0 ┼── generation ─┼── index ──┤
 
-import { FL_ACCEPT_QUEUE, FL_HALF_OPEN, FL_IN_EVENTS, FL_ORPHAN, FL_WANT_OUT, FL_ZOMBIE, TCB_SIZE, Tcb, addressOf, coldOf, tcbAt } from './tcb';
+import {
+  COLD_SIZE,
+  FL_ACCEPT_QUEUE,
+  FL_HALF_OPEN,
+  FL_IN_EVENTS,
+  FL_ORPHAN,
+  FL_WANT_OUT,
+  FL_ZOMBIE,
+  TCB_SIZE,
+  Tcb,
+  addressOf,
+  coldOf,
+  tcbAt,
+} from './tcb';
 import { evictTimeWait } from './close';
 
 let base: u32 = 0;
@@ -56,7 +69,7 @@ export function slotAt(index: u32): u32 {
 function clean(t: Tcb): void {
   const handle = t.handle;
   memory.fill(addressOf(t), 0, TCB_SIZE);
-  memory.fill(changetype<usize>(coldOf(t)), 0, TCB_SIZE);
+  memory.fill(changetype<usize>(coldOf(t)), 0, COLD_SIZE);
   t.handle = handle;
 }
 

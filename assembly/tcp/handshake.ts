@@ -54,16 +54,16 @@ import { rtoArm, rtoInit, rttSample, userTimedOut } from './rto';
 import { segmentSyn } from './segment';
 import { seqLe } from './seq';
 import {
+  F2_PASSIVE,
+  F2_SYN_RETRANS,
   FL_ACK_NOW,
   FL_FIN_QUEUED,
   FL_INLINE,
   FL_KEEPALIVE,
   FL_NODELAY,
-  FL_PASSIVE,
   FL_QUICKACK,
   FL_SACK,
   FL_SYN_OWED,
-  FL_SYN_RETRANS,
   FL_TS,
   FL_WRITE_WANTED,
   FL_WSCALE,
@@ -118,7 +118,7 @@ function setSynSent(t: Tcb): void {
 /** Smallest shift that lets the window field say `bytes` (RFC 7323 §2.3). */
 function shiftFor(bytes: u32): u32 {
   let shift: u32 = 0;
-  while (shift < WSCALE_MAX && <u32>0xffff << shift < bytes) shift++;
+  while (shift < WSCALE_MAX && (<u32>0xffff) << shift < bytes) shift++;
   return shift;
 }
 
@@ -196,7 +196,7 @@ export function synExpired(t: Tcb): void {
   }
   t.retries++;
   if (t.backoff < 16) t.backoff++;
-  t.flags |= FL_SYN_RETRANS;
+  coldOf(t).flags2 |= F2_SYN_RETRANS;
   count(CNT_TcpExtTCPSynRetrans);
   count(CNT_TcpRetransSegs);
   coldOf(t).totalRetrans++;
@@ -236,7 +236,7 @@ export function listenSegment(l: Tcb, ports: u32, floor: u32): void {
   takeSyn(t);
   offerOptions(t);
   agreeOptions(t);
-  t.flags |= FL_PASSIVE;
+  c.flags2 |= F2_PASSIVE;
   count(CNT_TcpPassiveOpens);
   setState(t, TCP_SYN_RECV);
   flowInsert(t);
@@ -304,7 +304,7 @@ export function synSentSegment(t: Tcb): void {
 /** An acceptable ACK of our SYN in SYN-RECEIVED (§3.10.7.4, fifth check). False when it cannot be completed now. */
 export function synAcked(t: Tcb): bool {
   const c = coldOf(t);
-  if (t.flags & FL_PASSIVE && (t.flags & FL_INLINE) == 0 && acceptFull(tcbAt(c.listener))) {
+  if (c.flags2 & F2_PASSIVE && (t.flags & FL_INLINE) == 0 && acceptFull(tcbAt(c.listener))) {
     // The SYN-ACK's retransmission gives the application time to accept.
     count(CNT_TcpExtListenOverflows);
     return false;
@@ -322,7 +322,7 @@ function establish(t: Tcb): void {
   timerCancel(retransmitTimer(t));
   const sentUs = load<u64>(changetype<usize>(c), offsetof<Cold>('cc0'));
   let segments = load<u32>(CFG_INIT_CWND_SEGMENTS);
-  if (!(t.flags & FL_SYN_RETRANS)) rttSample(t, nowUs - sentUs);
+  if (!(c.flags2 & F2_SYN_RETRANS)) rttSample(t, nowUs - sentUs);
   else {
     t.rto = load<u32>(CFG_RTO_INIT_US) * RTO_AFTER_SYN_LOSS;
     t.backoff = 0;
@@ -334,7 +334,7 @@ function establish(t: Tcb): void {
   t.quickAcks = <u8>QUICK_ACKS;
   t.lastRecvMs = t.lastSendMs = nowMs();
   setState(t, TCP_ESTABLISHED);
-  if (t.flags & FL_PASSIVE) {
+  if (c.flags2 & F2_PASSIVE) {
     const l = tcbAt(c.listener);
     leaveListener(t);
     if (t.flags & FL_INLINE) eventRaise(t, EV_ACCEPT);

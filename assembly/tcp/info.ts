@@ -4,7 +4,19 @@ import * as I from '../abi/info';
 import { CFG_DELACK_US, TCP_LISTEN } from '../abi/layout';
 import { rtoNow } from './rto';
 import { sendQueued } from './sendq';
-import { FL_ORPHAN, FL_SACK, FL_TS, FL_WSCALE, CA_LOSS, CA_RECOVERY, Tcb, addressesOf, coldOf, localPort, remotePort } from './tcb';
+import {
+  FL_ORPHAN,
+  FL_SACK,
+  FL_TS,
+  FL_WSCALE,
+  CA_LOSS,
+  CA_RECOVERY,
+  Tcb,
+  addressesOf,
+  coldOf,
+  localPort,
+  remotePort,
+} from './tcb';
 
 export function infoWrite(t: Tcb, at: u32): void {
   const c = coldOf(t);
@@ -27,7 +39,7 @@ export function infoWrite(t: Tcb, at: u32): void {
   store<u32>(at + I.INFO_backoff, t.backoff);
   store<u32>(
     at + I.INFO_options,
-    <u32>((flags & FL_TS) != 0) | (<u32>((flags & FL_SACK) != 0) << 1) | (<u32>((flags & FL_WSCALE) != 0) << 2),
+    <u32>((flags & FL_TS) != 0) | ((<u32>((flags & FL_SACK) != 0)) << 1) | ((<u32>((flags & FL_WSCALE) != 0)) << 2),
   );
   store<u32>(at + I.INFO_snd_wscale, t.sndWscale);
   store<u32>(at + I.INFO_rcv_wscale, t.rcvWscale);

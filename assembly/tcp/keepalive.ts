@@ -2,7 +2,14 @@
 // keepIntvl with an old sequence number, which a living peer answers.
 
 import { CNT_TcpExtTCPAbortOnTimeout, CNT_TcpExtTCPKeepAlive } from '../abi/counters';
-import { CFG_KEEPALIVE_PROBES, ETIMEDOUT, TCP_CLOSE_WAIT, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2 } from '../abi/layout';
+import {
+  CFG_KEEPALIVE_PROBES,
+  ETIMEDOUT,
+  TCP_CLOSE_WAIT,
+  TCP_ESTABLISHED,
+  TCP_FIN_WAIT1,
+  TCP_FIN_WAIT2,
+} from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
 import { timerArm } from '../timer/wheel';
 import { TCPF_ACK } from '../wire/tcp';

@@ -55,7 +55,8 @@ export function listenerTaken(high: u64, low: u64, port: u32): bool {
   let at = listenerOnPort(port);
   while (at) {
     const l = tcbAt(at);
-    if ((l.local0 == high && l.local1 == low) || (isAnyAddress(high, low) && isAnyAddress(l.local0, l.local1))) return true;
+    if ((l.local0 == high && l.local1 == low) || (isAnyAddress(high, low) && isAnyAddress(l.local0, l.local1)))
+      return true;
     at = coldOf(l).portNext;
   }
   return false;

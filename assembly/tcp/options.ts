@@ -143,7 +143,7 @@ function writeSack(c: Cold, at: u32, bytes: u32): void {
 export function optWriteSyn(t: Tcb, at: u32, echo: u32): u32 {
   const c = coldOf(t);
   const flags = t.flags;
-  store<u32>(at, 0x00000402 | (<u32>bswap<u16>(c.ownMss) << 16));
+  store<u32>(at, 0x00000402 | ((<u32>bswap<u16>(c.ownMss)) << 16));
   let len: u32 = 4;
   if (flags & FL_TS) {
     // SACK-permitted (4, 2) takes the place of the two NOPs.
@@ -156,7 +156,7 @@ export function optWriteSyn(t: Tcb, at: u32, echo: u32): u32 {
     len += 4;
   }
   if (flags & FL_WSCALE) {
-    store<u32>(at + len, 0x00030301 | (<u32>t.rcvWscale << 24));
+    store<u32>(at + len, 0x00030301 | ((<u32>t.rcvWscale) << 24));
     len += 4;
   }
   return len;

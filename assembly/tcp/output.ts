@@ -19,7 +19,23 @@ import { rtoArm } from './rto';
 import { PIECES_MAX, segmentSend } from './segment';
 import { seqGt } from './seq';
 import { sendNodeAt } from './sendq';
-import { FL_ACK_NOW, FL_CWND_LIMITED, FL_FIN_QUEUED, FL_FIN_SENT, FL_NODELAY, FL_PERSIST, FL_RST_OWED, FL_SYN_OWED, FL_WANT_OUT, Tcb, addressOf, coldOf, pipe, retransmitTimer, tcbAt } from './tcb';
+import {
+  FL_ACK_NOW,
+  FL_CWND_LIMITED,
+  FL_FIN_QUEUED,
+  FL_FIN_SENT,
+  FL_NODELAY,
+  FL_PERSIST,
+  FL_RST_OWED,
+  FL_SYN_OWED,
+  FL_WANT_OUT,
+  Tcb,
+  addressOf,
+  coldOf,
+  pipe,
+  retransmitTimer,
+  tcbAt,
+} from './tcb';
 import { nodeHolding, txSegAppend } from './txseg';
 
 // ---- connections that want output, first in first out ----

@@ -3,7 +3,12 @@
 // duplicates once, in front). Bounded per connection (CFG_OOO_OBJECTS) and in total (a quarter of all receive
 // objects), so that what is kept can never exhaust the pool that the missing segments must arrive in.
 
-import { CNT_TcpExtTCPDSACKOldSent, CNT_TcpExtTCPOFODrop, CNT_TcpExtTCPOFOMerge, CNT_TcpExtTCPOFOQueue } from '../abi/counters';
+import {
+  CNT_TcpExtTCPDSACKOldSent,
+  CNT_TcpExtTCPOFODrop,
+  CNT_TcpExtTCPOFOMerge,
+  CNT_TcpExtTCPOFOQueue,
+} from '../abi/counters';
 import { CFG_OOO_OBJECTS } from '../abi/layout';
 import { count } from '../abi/runtime';
 import { zbufRef, zbufUnref } from '../zbuf/zbuf';

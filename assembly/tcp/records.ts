@@ -74,7 +74,9 @@ let sendNodes: u32 = 0;
 let rxPieces: u32 = 0;
 
 export function recordsArenaNeeded(): u32 {
-  return load<u32>(CFG_SEGMENT_RECORDS) * (SEND_NODE_BYTES + TX_SEG_BYTES) + load<u32>(CFG_FREE_RING) * RX_PIECE_BYTES + 192;
+  return (
+    load<u32>(CFG_SEGMENT_RECORDS) * (SEND_NODE_BYTES + TX_SEG_BYTES) + load<u32>(CFG_FREE_RING) * RX_PIECE_BYTES + 192
+  );
 }
 
 function chain(at: u32, count: u32, size: u32): u32 {

@@ -4,7 +4,21 @@ import { CNT_TcpOutRsts, CNT_TcpOutSegs } from '../abi/counters';
 import { count } from '../abi/runtime';
 import { frameBegin, frameL4, ipOutput } from '../ip/output';
 import { dstGet } from '../ip/route';
-import { TCPF_ACK, TCPF_FIN, TCPF_RST, TCPF_SYN, TCP_HEADER, setTcpChecksum, setTcpDataOffset, setTcpFlags, setTcpUrgent, setTcpWindow, tcpAck, tcpFlags, tcpSeq } from '../wire/tcp';
+import {
+  TCPF_ACK,
+  TCPF_FIN,
+  TCPF_RST,
+  TCPF_SYN,
+  TCP_HEADER,
+  setTcpChecksum,
+  setTcpDataOffset,
+  setTcpFlags,
+  setTcpUrgent,
+  setTcpWindow,
+  tcpAck,
+  tcpFlags,
+  tcpSeq,
+} from '../wire/tcp';
 import { PROTO_TCP } from './segment';
 
 /**
@@ -35,7 +49,7 @@ export function resetAnswer(tcp: u32, payload: u32, addresses: u32): void {
   setTcpWindow(h, 0);
   setTcpChecksum(h, 0);
   setTcpUrgent(h, 0);
-  ipOutput(dst, addresses, PROTO_TCP, TCP_HEADER, 0);
+  ipOutput(dst, addresses, PROTO_TCP, TCP_HEADER, 0, 0);
   count(CNT_TcpOutSegs);
   count(CNT_TcpOutRsts);
 }

@@ -4,7 +4,12 @@
 // never below the RFC's value, and a connection whose samples have all been equal does not time out on the first
 // acknowledgment that is a little late.
 
-import { CNT_TcpExtTCPAbortOnTimeout, CNT_TcpExtTCPSACKReneging, CNT_TcpExtTCPSpuriousRtxHostQueues, CNT_TcpExtTCPTimeouts } from '../abi/counters';
+import {
+  CNT_TcpExtTCPAbortOnTimeout,
+  CNT_TcpExtTCPSACKReneging,
+  CNT_TcpExtTCPSpuriousRtxHostQueues,
+  CNT_TcpExtTCPTimeouts,
+} from '../abi/counters';
 import { CFG_RETRIES, CFG_RTO_INIT_US, CFG_RTO_MAX_US, CFG_RTO_MIN_US, CTL_TX_TAIL, ETIMEDOUT } from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
 import { timerArm } from '../timer/wheel';
@@ -47,7 +52,7 @@ export function rttSample(t: Tcb, us: u64): void {
 
 /** The timeout with its backoff (RFC 6298 §5.5), at most CFG_RTO_MAX_US. */
 export function rtoNow(t: Tcb): u64 {
-  return min<u64>(<u64>t.rto << min<u32>(t.backoff, 16), load<u32>(CFG_RTO_MAX_US));
+  return min<u64>((<u64>t.rto) << min<u32>(t.backoff, 16), load<u32>(CFG_RTO_MAX_US));
 }
 
 @inline

@@ -1,14 +1,29 @@
 // Builds one outgoing segment of a connection: header, options, payload by reference.
 
-import { CNT_TcpExtTCPFromZeroWindowAdv, CNT_TcpExtTCPToZeroWindowAdv, CNT_TcpOutRsts, CNT_TcpOutSegs } from '../abi/counters';
+import {
+  CNT_TcpExtTCPFromZeroWindowAdv,
+  CNT_TcpExtTCPToZeroWindowAdv,
+  CNT_TcpOutRsts,
+  CNT_TcpOutSegs,
+} from '../abi/counters';
 import { TX_MAX_SEGS } from '../abi/layout';
 import { count } from '../abi/runtime';
 import { frameBegin, frameL4, framePayload, ipOutput } from '../ip/output';
-import { TCPF_ACK, TCPF_RST, TCPF_SYN, TCP_HEADER, setTcpChecksum, setTcpDataOffset, setTcpFlags, setTcpUrgent, setTcpWindow } from '../wire/tcp';
+import {
+  TCPF_ACK,
+  TCPF_RST,
+  TCPF_SYN,
+  TCP_HEADER,
+  setTcpChecksum,
+  setTcpDataOffset,
+  setTcpFlags,
+  setTcpUrgent,
+  setTcpWindow,
+} from '../wire/tcp';
 import { optWrite, optWriteSyn, sackBytes } from './options';
 import { seqGt } from './seq';
 import { sendNodeAt } from './sendq';
-import { FL_ACK_DELAYED, FL_ACK_NOW, FL_TS, FL_ZERO_WND_SENT, Tcb, addressesOf } from './tcb';
+import { Cold, FL_ACK_DELAYED, FL_ACK_NOW, FL_TS, FL_ZERO_WND_SENT, Tcb, addressesOf, coldOf } from './tcb';
 
 export const PROTO_TCP: u32 = 6;
 /** Payload pieces a segment may have: the header takes one descriptor of the frame. */
@@ -43,6 +58,12 @@ export function windowToOffer(t: Tcb): u32 {
     count(CNT_TcpExtTCPFromZeroWindowAdv);
   }
   return field;
+}
+
+/** Traffic class and TTL, as ipOutput() takes them. */
+@inline
+function serviceOf(c: Cold): u32 {
+  return c.tos | ((<u32>c.ttl) << 8);
 }
 
 @inline
@@ -96,7 +117,7 @@ export function segmentSend(t: Tcb, seq: u32, node: u32, len: u32, flags: u32): 
     left -= take;
     at = n.next;
   }
-  ipOutput(t.dst, addressesOf(t), PROTO_TCP, length, len);
+  ipOutput(t.dst, addressesOf(t), PROTO_TCP, length, len, serviceOf(coldOf(t)));
   t.rcvWup = t.rcvNxt;
   t.flags &= ~(FL_ACK_NOW | FL_ACK_DELAYED);
   count(CNT_TcpOutSegs);
@@ -111,7 +132,7 @@ export function segmentReset(t: Tcb): bool {
   let length = TCP_HEADER;
   if (t.flags & FL_TS) length += optWrite(t, h + TCP_HEADER, 0);
   putHeader(t, h, t.sndNxt, t.rcvNxt, length, TCPF_RST | TCPF_ACK, 0);
-  ipOutput(t.dst, addressesOf(t), PROTO_TCP, length, 0);
+  ipOutput(t.dst, addressesOf(t), PROTO_TCP, length, 0, serviceOf(coldOf(t)));
   count(CNT_TcpOutSegs);
   count(CNT_TcpOutRsts);
   return true;
@@ -129,7 +150,7 @@ export function segmentSyn(t: Tcb, iss: u32, ack: bool): bool {
     t.rcvAdv = t.rcvNxt + window;
     t.rcvWup = t.rcvNxt;
   }
-  ipOutput(t.dst, addressesOf(t), PROTO_TCP, length, 0);
+  ipOutput(t.dst, addressesOf(t), PROTO_TCP, length, 0, serviceOf(coldOf(t)));
   count(CNT_TcpOutSegs);
   return true;
 }

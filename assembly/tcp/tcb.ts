@@ -1,6 +1,6 @@
 // The transmission control block: one 256-byte slot per connection, in a table aligned to 256 so that a timer node's
-// address leads back to its block, and beside it a table of cold blocks with the same stride, so that one is the
-// other plus a constant. A listener is a slot too, in state LISTEN, taken from the end of the table.
+// address leads back to its block, and beside it a table of cold blocks of 384 bytes, one and a half strides, so that
+// one's address follows from the other's. A listener is a slot too, in state LISTEN, taken from the end of the table.
 //
 // Sequence spaces, after RFC 9293 §3.3.1:
 //
@@ -22,6 +22,7 @@ import { portInit } from './port';
 import { recordsArenaNeeded, recordsInit } from './records';
 
 export const TCB_SIZE: u32 = 256;
+export const COLD_SIZE: u32 = 384;
 
 // What the header-prediction path reads of a connection is lines 0 and 1; line 2 it only writes (a timer's due time).
 //
@@ -128,9 +129,25 @@ export class Tcb {
 /** Per-connection state that the fast paths leave alone. Listeners use the last group. */
 @unmanaged
 export class Cold {
-  /** Bytes, for info(). */
+  /** Bytes and segments, for info(). */
   bytesAcked: u64;
   bytesReceived: u64;
+  segsOut: u32;
+  segsIn: u32;
+  dataSegsOut: u32;
+  dataSegsIn: u32;
+  /** Payload bytes sent, retransmissions included, and those alone. */
+  bytesSent: u64;
+  bytesRetrans: u64;
+  /** Segments delivered to the peer, and those of them that it reported as marked (RFC 3168). */
+  delivered: u32;
+  deliveredCe: u32;
+  /** F2_… */
+  flags2: u32;
+  /** Traffic class (DSCP, ECN clear) of what we send, and its TTL or hop limit (0 = the default). */
+  tos: u8;
+  ttl: u8;
+  spare0: u16;
   /** RACK's view (rack.ts). */
   rackXmit: u64;
   rackEnd: u32;
@@ -193,6 +210,31 @@ export class Cold {
   undoCwnd: u32;
   undoSsthresh: u32;
   undoTs: u32;
+  /** Bytes delivered and sent since the recovery began (RFC 6937), and what was outstanding then. */
+  prrDelivered: u32;
+  prrOut: u32;
+  recoverFlight: u32;
+  /** SND.NXT after a tail loss probe; its answer is awaited while F2_TLP is set (RFC 8985 §7). */
+  tlpEnd: u32;
+  /** SND.NXT at the last reduction for ECN: one a round trip (RFC 3168 §6.1.2). */
+  ecnEnd: u32;
+  /** Receive autotuning (rcvtune.ts): bytes read in the last round trip, where and when the measurement began. */
+  rcvSpace: u32;
+  rcvSpaceSeq: u32;
+  rcvSpaceMs: u32;
+  /** The receiver's estimate of the round trip, µs × 8, and its measurement without timestamps. */
+  rcvRtt: u32;
+  rcvRttSeq: u32;
+  rcvRttMs: u32;
+  /** Bytes that the application has read. */
+  rcvRead: u32;
+  /** RFC 9293 §3.8.5: the urgent pointers, valid while F2_SND_URG and F2_RCV_URG are set. */
+  sndUp: u32;
+  rcvUp: u32;
+  /** For info(): reordering events seen, duplicates reported by the peer, segments received out of order. */
+  reordSeen: u32;
+  dsackDups: u32;
+  rcvOooPack: u32;
   // listeners
   backlog: u32;
   halfCount: u32;
@@ -232,8 +274,8 @@ export const FL_WRITE_WANTED: u32 = 1 << 14;
 /** EV_DATA is in the event ring and recv() has not drained the queue since. */
 export const FL_DATA_SIGNALLED: u32 = 1 << 15;
 export const FL_KEEPALIVE: u32 = 1 << 16;
-/** Made by a listener. */
-export const FL_PASSIVE: u32 = 1 << 17;
+/** The retransmit timer is a tail loss probe's (RFC 8985 §7.2). */
+export const FL_TLP: u32 = 1 << 17;
 /** On its listener's half-open list. */
 export const FL_HALF_OPEN: u32 = 1 << 18;
 /** On its listener's accept queue. */
@@ -255,12 +297,18 @@ export const FL_QUICKACK: u32 = 1 << 26;
 export const FL_ZERO_WND_SENT: u32 = 1 << 27;
 /** In the flow table. */
 export const FL_IN_FLOWS: u32 = 1 << 28;
-/** At least one handshake segment was retransmitted. */
-export const FL_SYN_RETRANS: u32 = 1 << 29;
+/** ECN was agreed on (RFC 3168 §6.1.1). */
+export const FL_ECN: u32 = 1 << 29;
 /** A timeout may still turn out to have been spurious (undo.ts). */
 export const FL_UNDO: u32 = 1 << 30;
 /** The retransmit timer is RACK's reordering timer. */
 export const FL_REO: u32 = 1 << 31;
+
+// Flags that no fast path needs, in Cold.flags2.
+/** Made by a listener. */
+export const F2_PASSIVE: u32 = 1 << 0;
+/** At least one handshake segment was retransmitted. */
+export const F2_SYN_RETRANS: u32 = 1 << 1;
 
 export const CA_OPEN: u8 = 0;
 export const CA_RECOVERY: u8 = 1;
@@ -270,7 +318,7 @@ export const NODE_RETRANSMIT: u32 = 128;
 export const NODE_DELACK: u32 = 144;
 export const NODE_LONG: u32 = 160;
 
-let coldDelta: u32 = 0;
+let coldAt: u32 = 0;
 let tableAt: u32 = 0;
 let tableEnd: u32 = 0;
 
@@ -286,7 +334,8 @@ export function tcbAt(address: u32): Tcb {
 
 @inline
 export function coldOf(t: Tcb): Cold {
-  return changetype<Cold>(changetype<usize>(t) + coldDelta);
+  const offset = addressOf(t) - tableAt;
+  return changetype<Cold>(<usize>(coldAt + offset + (offset >> 1)));
 }
 
 @inline
@@ -342,22 +391,22 @@ function slotCount(): u32 {
 
 /** Arena bytes that TCP takes with this configuration. */
 export function tcpArenaNeeded(): u32 {
-  return slotCount() * TCB_SIZE * 2 + 512 + recordsArenaNeeded() + flowArenaNeeded() + listenArenaNeeded();
+  return slotCount() * (TCB_SIZE + COLD_SIZE) + 512 + recordsArenaNeeded() + flowArenaNeeded() + listenArenaNeeded();
 }
 
 /** 0 or -errno. */
 export function tcpInit(): i32 {
   assert(offsetof<Tcb>() == TCB_SIZE);
-  assert(offsetof<Cold>() <= TCB_SIZE);
+  assert(offsetof<Cold>() <= COLD_SIZE);
   assert(offsetof<Tcb>('retransmitTimer0') == NODE_RETRANSMIT);
   assert(offsetof<Tcb>('longTimer0') == NODE_LONG);
   const slots = slotCount();
   const hot = arenaAlloc(slots * TCB_SIZE, TCB_SIZE);
-  const cold = arenaAlloc(slots * TCB_SIZE, TCB_SIZE);
+  const cold = arenaAlloc(slots * COLD_SIZE, 128);
   if (!hot || !cold) return -ENOMEM;
   tableAt = hot;
   tableEnd = hot + slots * TCB_SIZE;
-  coldDelta = cold - hot;
+  coldAt = cold;
   slotsInit(hot, load<u32>(CFG_MAX_CONNECTIONS), load<u32>(CFG_MAX_LISTENERS));
   isnInit();
   portInit();

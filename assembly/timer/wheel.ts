@@ -73,7 +73,7 @@ function link(node: u32, tick: u32, slot: u32): void {
   store<u32>(last, node, NEXT);
   store<u32>(head, node, PREV);
   const word = BITS + ((slot >> 6) << 3);
-  store<u64>(word, load<u64>(word) | (<u64>1 << (slot & 63)));
+  store<u64>(word, load<u64>(word) | ((<u64>1) << (slot & 63)));
 }
 
 function unlink(node: u32): void {
@@ -86,7 +86,7 @@ function unlink(node: u32): void {
     // Both neighbours are the slot's head: nothing is left in the slot.
     const slot = (next - <u32>SLOTS) >> 3;
     const word = BITS + ((slot >> 6) << 3);
-    store<u64>(word, load<u64>(word) & ~(<u64>1 << (slot & 63)));
+    store<u64>(word, load<u64>(word) & ~((<u64>1) << (slot & 63)));
   }
 }
 
@@ -159,8 +159,8 @@ function nextSlot(): i64 {
       slotLevel = level;
       slotIndex = <u32>index;
       // Within a turn of the level; u32 arithmetic wraps at the top level as ticks do.
-      const mask: u32 = level == 3 ? 0 : ~((<u32>1 << (shift + 8)) - 1);
-      return <i64>(<u32>(((tick & mask) | (<u32>index << shift)) - tick));
+      const mask: u32 = level == 3 ? 0 : ~(((<u32>1) << (shift + 8)) - 1);
+      return <i64>(<u32>(((tick & mask) | ((<u32>index) << shift)) - tick));
     }
   }
   return -1;

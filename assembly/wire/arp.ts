@@ -49,7 +49,7 @@ export function arpTargetIpRaw(p: u32): u32 {
 
 /** Writes the whole packet; IP addresses as they lie in memory. */
 export function setArp(p: u32, op: u32, senderMac: u64, senderIp: u32, targetMac: u64, targetIp: u32): void {
-  store<u64>(p, ARP_ETHERNET_IPV4 | (<u64>bswap<u16>(<u16>op) << 48));
+  store<u64>(p, ARP_ETHERNET_IPV4 | ((<u64>bswap<u16>(<u16>op)) << 48));
   macStore(p + ARP_SENDER_MAC, senderMac);
   store<u32>(p, senderIp, ARP_SENDER_IP);
   macStore(p + ARP_TARGET_MAC, targetMac);

@@ -44,7 +44,7 @@ export function setEth(p: u32, dst: u64, src: u64, typeRaw: u32): void {
 /** The MAC at any address. Reads six bytes. */
 @inline
 export function macLoad(p: u32): u64 {
-  return <u64>load<u32>(p) | (<u64>load<u16>(p, 4) << 32);
+  return <u64>load<u32>(p) | ((<u64>load<u16>(p, 4)) << 32);
 }
 
 @inline

@@ -13,6 +13,7 @@
 import { fold } from './checksum';
 
 @inline export const IPV4_VERSION_IHL: usize = 0;
+@inline export const IPV4_TOS: usize = 1;
 @inline export const IPV4_TOTAL: usize = 2;
 @inline export const IPV4_FRAGMENT: usize = 6;
 @inline export const IPV4_TTL: usize = 8;
@@ -66,6 +67,12 @@ export function ipv4Total(p: u32): u32 {
   return bswap<u16>(load<u16>(p, IPV4_TOTAL));
 }
 
+/** DSCP in the upper six bits, ECN in the lower two (RFC 3168 §5). */
+@inline
+export function ipv4Tos(p: u32): u32 {
+  return load<u8>(p, IPV4_TOS);
+}
+
 @inline
 export function ipv4IsFragment(p: u32): bool {
   return (load<u16>(p, IPV4_FRAGMENT) & FRAGMENT_RAW) != 0;
@@ -88,18 +95,20 @@ export function ipv4DstRaw(p: u32): u32 {
 
 /**
  * Writes a header without options, checksum included. Don't-fragment is set, so the identification means nothing
- * and is zero (RFC 6864 §4.1).
+ * and is zero (RFC 6864 §4.1). `tos`: DSCP and ECN.
  */
 @inline
-export function setIpv4(p: u32, total: u32, proto: u32, srcRaw: u32, dstRaw: u32): void {
+export function setIpv4(p: u32, total: u32, proto: u32, srcRaw: u32, dstRaw: u32, tos: u32, ttl: u32): void {
   const totalRaw = <u32>bswap<u16>(<u16>total);
-  store<u32>(p, 0x45 | (totalRaw << 16));
+  const versionTos = 0x45 | (tos << 8);
+  store<u32>(p, versionTos | (totalRaw << 16));
   store<u32>(p, DF_RAW << 16, 4);
   store<u32>(p, srcRaw, IPV4_SRC);
   store<u32>(p, dstRaw, IPV4_DST);
-  const ttlProto = IPV4_TTL_DEFAULT | (proto << 8);
-  // At most 4 + 4 × 0xffff: two folds end below 2^16.
-  let sum = 0x45 + totalRaw + DF_RAW + ttlProto + (srcRaw & 0xffff) + (srcRaw >> 16) + (dstRaw & 0xffff) + (dstRaw >> 16);
+  const ttlProto = ttl | (proto << 8);
+  // At most 8 × 0xffff: two folds end below 2^16.
+  let sum =
+    versionTos + totalRaw + DF_RAW + ttlProto + (srcRaw & 0xffff) + (srcRaw >> 16) + (dstRaw & 0xffff) + (dstRaw >> 16);
   sum = (sum & 0xffff) + (sum >> 16);
   sum = (sum & 0xffff) + (sum >> 16);
   store<u32>(p, ttlProto | (~sum << 16), IPV4_TTL);
@@ -130,7 +139,7 @@ const MAPPED: u32 = 0xffff0000;
 @inline
 export function mappedStore(p: u32, raw: u32): void {
   store<u64>(p, 0);
-  store<u64>(p, <u64>MAPPED | (<u64>raw << 32), 8);
+  store<u64>(p, <u64>MAPPED | ((<u64>raw) << 32), 8);
 }
 
 @inline

@@ -25,7 +25,7 @@ export function rxPoolAdd(base: u32, stride: u32, objectCount: u32): i32 {
   const bytes = <u64>stride * objectCount;
   const offset = <u64>(base - zoneBase);
   // objectIndex() is exact below 2^31.
-  if (bytes > 0x7fffffff || offset + bytes > <u64>load<u32>(CFG_RX_ZONES) << ZONE_SHIFT) return -EINVAL;
+  if (bytes > 0x7fffffff || offset + bytes > (<u64>load<u32>(CFG_RX_ZONES)) << ZONE_SHIFT) return -EINVAL;
   if (<u64>objects + objectCount > load<u32>(CFG_FREE_RING)) return -EINVAL;
   const first = <u32>(offset >> ZONE_SHIFT);
   const last = <u32>((offset + bytes - 1) >> ZONE_SHIFT);

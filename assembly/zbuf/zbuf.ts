@@ -9,12 +9,7 @@
 // zone until another class needs it. Headers of outgoing frames have a class of their own that always keeps a
 // zone: an application that has used up every zone can still be acknowledged, and so get memory back.
 
-import {
-  CNT_ZbufAllocFails,
-  CNT_ZbufAllocs,
-  CNT_ZbufFrees,
-  CNT_ZbufMisuse,
-} from '../abi/counters';
+import { CNT_ZbufAllocFails, CNT_ZbufAllocs, CNT_ZbufFrees, CNT_ZbufMisuse } from '../abi/counters';
 import {
   CFG_ZONE_COUNT,
   CTL_FREE_AT,
@@ -55,7 +50,6 @@ const MIN_SHIFT: u32 = 7;
 export const ZBUF_MAX: u32 = 65536;
 /** Classes 0 … 9 hold objects of 128 << class bytes; this one holds frame headers. */
 const CLASS_HEADERS: u32 = 10;
-const CLASSES: u32 = 11;
 export const HEADER_BYTES: u32 = 128;
 /** References the application may hold of one object. The core adds at most one per record, far below 2^30. */
 const API_REFS_MAX: u32 = 0xffffff;
@@ -89,7 +83,7 @@ export function rxInUse(): u32 {
 
 @inline
 function classBytes(kind: u32): u32 {
-  return kind == CLASS_HEADERS ? HEADER_BYTES : <u32>1 << (MIN_SHIFT + kind);
+  return kind == CLASS_HEADERS ? HEADER_BYTES : (<u32>1) << (MIN_SHIFT + kind);
 }
 
 function listZone(zone: u32, kind: u32): void {

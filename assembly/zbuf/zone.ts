@@ -20,7 +20,16 @@
 // for a receive object that the link has.
 
 import { arenaAlloc } from '../abi/arena';
-import { CFG_ARENA_END, CFG_RX_ZONES, CFG_ZONE_BASE, CFG_ZONE_COUNT, EINVAL, ENOMEM, ZONE_BYTES, ZONE_SHIFT } from '../abi/layout';
+import {
+  CFG_ARENA_END,
+  CFG_RX_ZONES,
+  CFG_ZONE_BASE,
+  CFG_ZONE_COUNT,
+  EINVAL,
+  ENOMEM,
+  ZONE_BYTES,
+  ZONE_SHIFT,
+} from '../abi/layout';
 
 @inline export const Z_BASE: usize = 0;
 @inline export const Z_CONTEXTS: usize = 4;
@@ -64,7 +73,7 @@ export function zonesInit(): i32 {
   zoneBase = load<u32>(CFG_ZONE_BASE);
   if (zones == 0 || zones > 2047 || rxZones >= zones || (zoneBase & 63) != 0) return -EINVAL;
   const end = <u64>zoneBase + ((<u64>zones) << ZONE_SHIFT);
-  if (end > <u64>memory.size() << 16 || zoneBase < load<u32>(CFG_ARENA_END)) return -EINVAL;
+  if (end > (<u64>memory.size()) << 16 || zoneBase < load<u32>(CFG_ARENA_END)) return -EINVAL;
   zonesBytes = zones << ZONE_SHIFT;
   zoneTable = arenaAlloc(zones * 4, 64);
   iovaTable = arenaAlloc(zones * 8, 64);
@@ -119,7 +128,7 @@ export function describe(zone: u32, base: u32, contexts: u32, stride: u32, objec
   const shift = 31 + log;
   store<u32>(zone, base, Z_BASE);
   store<u32>(zone, contexts, Z_CONTEXTS);
-  store<u64>(zone, (<u64>1 << shift) / stride + 1, Z_RECIP);
+  store<u64>(zone, ((<u64>1) << shift) / stride + 1, Z_RECIP);
   store<u32>(zone, shift, Z_SHIFT);
   store<u32>(zone, stride, Z_STRIDE);
   store<u32>(zone, objects, Z_COUNT);
@@ -159,7 +168,7 @@ export function zoneGiveBack(zone: u32): void {
 /** Where a device sees the first byte of a zone. -EINVAL for a zone that is not there. */
 export function zoneSetIova(zone: u32, lo: u32, hi: u32): i32 {
   if (zone >= load<u32>(CFG_ZONE_COUNT)) return -EINVAL;
-  store<u64>(iovaTable + (zone << 3), (<u64>hi << 32) | lo);
+  store<u64>(iovaTable + (zone << 3), ((<u64>hi) << 32) | lo);
   return 0;
 }
 

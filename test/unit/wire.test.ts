@@ -28,7 +28,7 @@ const module = await compileEntry(`
   export function ipv4Total(p: u32): u32 { return ip.ipv4Total(p); }
   export function ipv4HeaderBytes(p: u32): u32 { return ip.ipv4HeaderBytes(p); }
   export function ipv4IsFragment(p: u32): bool { return ip.ipv4IsFragment(p); }
-  export function setIpv4(p: u32, total: u32, proto: u32, src: u32, dst: u32): void { ip.setIpv4(p, total, proto, src, dst); }
+  export function setIpv4(p: u32, total: u32, proto: u32, src: u32, dst: u32, tos: u32, ttl: u32): void { ip.setIpv4(p, total, proto, src, dst, tos, ttl); }
   export function mappedStore(p: u32, raw: u32): void { ip.mappedStore(p, raw); }
   export function isMapped(p: u32): bool { return ip.isMapped(p); }
   export function martian(raw: u32): bool { return ip.ipv4IsMartian(raw); }
@@ -122,7 +122,7 @@ test('an IPv4 header is written whole, with a right checksum', () => {
     const src = r.oneIn(10) ? 0xffffffff : r.u32();
     const dst = r.oneIn(10) ? 0xffffffff : r.u32();
     u8.fill(0xee, AT, AT + 24);
-    core.setIpv4(AT, total, 6, src, dst);
+    core.setIpv4(AT, total, 6, src, dst, 0, 64);
     assert.equal([...u8.slice(AT, AT + 2)], [0x45, 0]);
     assert.is(core.ipv4Total(AT), total);
     assert.is(dv.getUint16(AT + 6), 0x4000, 'do not fragment');

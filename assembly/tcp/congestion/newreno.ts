@@ -36,7 +36,7 @@ export function renoOnAck(t: Tcb, acked: u32, flight: u32): void {
 /** RFC 5681 §3.1 equation (4). */
 @inline
 function halved(t: Tcb): u32 {
-  return max((t.sndNxt - t.sndUna) >> 1, <u32>t.sndMss << 1);
+  return max((t.sndNxt - t.sndUna) >> 1, (<u32>t.sndMss) << 1);
 }
 
 export function renoOnCongestion(t: Tcb): void {
