@@ -103,4 +103,15 @@ export const CNT_CopiedBytes: u32 = 104;
 export const CNT_HostCopiedBytes: u32 = 105;
 /** Payload bytes copied by the shim for drivers without multi-segment frames. */
 export const CNT_LinkCopiedBytes: u32 = 106;
+// TcpExt, continued
+export const CNT_TcpExtTCPLossProbes: u32 = 128;
+export const CNT_TcpExtTCPLossProbeRecovery: u32 = 129;
+export const CNT_TcpExtTCPFullUndo: u32 = 130;
+export const CNT_TcpExtTCPDSACKUndo: u32 = 131;
+export const CNT_TcpExtTCPMTUPFail: u32 = 132;
+/** Segments that arrived with the congestion-experienced mark. */
+export const CNT_IpInCEPkts: u32 = 133;
+/** ACKs with ECE that made a window smaller. */
+export const CNT_TcpExtTCPECNReductions: u32 = 134;
+export const CNT_TcpExtTCPRcvAutotuned: u32 = 135;
 export const CNT_COUNT: u32 = 256;

@@ -163,6 +163,21 @@ export const CFGF_WINDOW_SCALE: u32 = 64;
 export const CFGF_NEIGH_EVENTS: u32 = 128;
 /** Do not fill in checksums at all (a shared-memory link told to trust at both ends). */
 export const CFGF_TX_NO_CSUM: u32 = 256;
+/** Ask for ECN in our SYNs (RFC 3168 §6.1.1). */
+export const CFGF_ECN_REQUEST: u32 = 512;
+/** Agree to ECN when the peer's SYN asks for it. */
+export const CFGF_ECN_ACCEPT: u32 = 1024;
+/**
+ * Congestion windows as Linux counts them: slow start takes every byte that an ACK covers, however many, and a
+ * reduction starts from cwnd even when less was in flight.
+ */
+export const CFGF_LINUX_CWND: u32 = 2048;
+/** Tail loss probes (RFC 8985 §7). */
+export const CFGF_TLP: u32 = 4096;
+/** Detect spurious timeouts by F-RTO (RFC 5682). */
+export const CFGF_FRTO: u32 = 8192;
+/** Suspect the path's MTU when full-sized segments keep getting lost (RFC 4821 §7.7). */
+export const CFGF_PMTU_BLACK_HOLE: u32 = 16384;
 export const CFG_MTU: u32 = 2172;
 /** 6 bytes. */
 export const CFG_MAC: u32 = 2176;
@@ -170,6 +185,15 @@ export const CFG_MAX_NEIGHBOURS: u32 = 2184;
 export const CFG_MAX_ROUTES: u32 = 2188;
 /** Initial bytes of memory that out-of-order data of one connection may hold, in receive objects. */
 export const CFG_OOO_OBJECTS: u32 = 2192;
+/** Congestion control of new connections, CC_…. */
+export const CFG_CONGESTION: u32 = 2196;
+/**
+ * While an outage lasts, the backed-off RTO is at most this, or an eighth of the outage so far, whichever is more; 0:
+ * it doubles each time up to CFG_RTO_MAX_US (RFC 6298 §5.5).
+ */
+export const CFG_RTO_STEADY_US: u32 = 2200;
+/** What receive autotuning may grow the receive buffer to; not above CFG_RCV_BUF_BYTES: no autotuning. */
+export const CFG_RCV_BUF_MAX_BYTES: u32 = 2204;
 
 // ---- zones and objects -------------------------------------------------------------------------------------
 export const ZONE_BYTES: u32 = 2097152;
@@ -193,6 +217,17 @@ export const OPT_SND_BUF_BYTES: u32 = 4;
 export const OPT_RCV_BUF_BYTES: u32 = 5;
 export const OPT_USER_TIMEOUT_US: u32 = 6;
 export const OPT_QUICKACK: u32 = 7;
+/** CC_…; on a connection that is open already it starts anew from the window that it has. */
+export const OPT_CONGESTION: u32 = 8;
+/** DSCP in bits 2 to 7, as IP_TOS; the ECN bits are the stack's own. */
+export const OPT_TOS: u32 = 9;
+/** IP_TTL or IPV6_UNICAST_HOPS, 1 to 255; 0 = the default. */
+export const OPT_TTL: u32 = 10;
+
+// congestion control algorithms
+export const CC_RENO: u32 = 0;
+export const CC_CUBIC: u32 = 1;
+export const CC_DCTCP: u32 = 2;
 
 // connection states, numbered as Linux numbers them (include/net/tcp_states.h)
 export const TCP_ESTABLISHED: u32 = 1;

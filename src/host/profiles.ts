@@ -1,5 +1,6 @@
 // Sets of TCP parameters. Every number can be overridden by the option of the same name.
 import type { CoreConfig } from './core/core.js';
+import * as L from './core/layout.js';
 
 export type ProfileName = 'datacenter' | 'internet' | 'linux';
 
@@ -19,7 +20,16 @@ export type ProfileParameters = Pick<
   | 'keepaliveIntvlUs'
   | 'keepaliveProbes'
   | 'initCwndSegments'
+  | 'congestion'
+  | 'rtoSteadyUs'
+  | 'rcvBufMaxBytes'
+  | 'tcpFlags'
 >;
+
+/** Congestion control by the names that Linux gives it. */
+export const congestionAlgorithms = { reno: L.CC_RENO, cubic: L.CC_CUBIC, dctcp: L.CC_DCTCP } as const;
+
+export type CongestionName = keyof typeof congestionAlgorithms;
 
 const SECOND_US = 1_000_000;
 
@@ -37,6 +47,10 @@ const internet: ProfileParameters = {
   keepaliveIntvlUs: 75 * SECOND_US,
   keepaliveProbes: 9,
   initCwndSegments: 10, // RFC 6928
+  congestion: L.CC_CUBIC, // RFC 9438
+  rtoSteadyUs: 0, // RFC 6298 §5.5: doubles each time
+  rcvBufMaxBytes: 4 * 1024 * 1024,
+  tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_PMTU_BLACK_HOLE,
 };
 
 export const profiles: Readonly<Record<ProfileName, ProfileParameters>> = {
@@ -47,6 +61,8 @@ export const profiles: Readonly<Record<ProfileName, ProfileParameters>> = {
     delackUs: 40_000, // TCP_DELACK_MIN
     finWait2Us: 60 * SECOND_US, // tcp_fin_timeout
     initCwndSegments: 10, // TCP_INIT_CWND
+    rcvBufMaxBytes: 6_291_456, // net.ipv4.tcp_rmem[2]
+    tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_LINUX_CWND,
   },
   // A few switch hops, failures detected in milliseconds (LUNA, ATC'23 §9).
   datacenter: {
@@ -59,5 +75,10 @@ export const profiles: Readonly<Record<ProfileName, ProfileParameters>> = {
     finWait2Us: 10 * SECOND_US,
     synRetries: 10,
     synackRetries: 10,
+    retries: 100, // with the steady timeout about 100 s, RFC 9293 §3.8.3's R2
+    rtoSteadyUs: 10_000,
+    congestion: L.CC_RENO,
+    rcvBufMaxBytes: 0, // a window that fits the caches is worth more than one that fits the path
+    tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT,
   },
 };

@@ -10,9 +10,15 @@ import { loadNative } from './link/native.js';
 import { openLink } from './link/open.js';
 import { createLoop, type LoopOptions } from './loop/loop.js';
 import { type NetlinkSync, openNetlinkSync } from './netlink/sync.js';
-import { type ProfileName, type ProfileParameters, profiles } from './profiles.js';
+import {
+  type CongestionName,
+  congestionAlgorithms,
+  type ProfileName,
+  type ProfileParameters,
+  profiles,
+} from './profiles.js';
 
-export interface StackOptions extends Partial<ProfileParameters> {
+export interface StackOptions extends Partial<Omit<ProfileParameters, 'congestion' | 'tcpFlags'>> {
   /** A link URI (`memory:NAME`, `memif:PATH`, `xdp:IFACE`, …) or an open link. */
   link: string | Link;
   /**
@@ -41,6 +47,10 @@ export interface StackOptions extends Partial<ProfileParameters> {
   timestamps?: boolean;
   sack?: boolean;
   windowScale?: boolean;
+  /** Congestion control of connections that do not choose their own; the profile's by default. */
+  congestion?: CongestionName;
+  /** Explicit congestion notification: agreed to when the peer asks (`accept`, the default), asked for too, or not at all. */
+  ecn?: 'off' | 'accept' | 'on';
   /** Neither fill in nor verify checksums: both ends of a shared-memory link must agree. */
   trustLink?: boolean;
   build?: CoreBuild;
@@ -383,9 +393,12 @@ function coreConfig(link: Link, options: StackOptions): CoreConfig {
   }
   const parameters = { ...profiles[profile] };
   for (const key of Object.keys(parameters) as (keyof ProfileParameters)[]) {
+    if (key === 'congestion' || key === 'tcpFlags') continue;
     const value = options[key];
     if (value !== undefined) parameters[key] = value;
   }
+  if (options.congestion !== undefined) parameters.congestion = congestionNumber(options.congestion);
+  if (options.ecn !== undefined) parameters.tcpFlags = withEcn(parameters.tcpFlags, options.ecn);
   const maxConnections = options.maxConnections ?? 16384;
   if (!Number.isInteger(maxConnections) || maxConnections < 1 || maxConnections > MAX_CONNECTIONS) {
     throw codeError('ERR_OUT_OF_RANGE', `maxConnections must be 1 to ${MAX_CONNECTIONS}, not ${maxConnections}`);
@@ -430,6 +443,22 @@ function coreConfig(link: Link, options: StackOptions): CoreConfig {
     mtu: info.mtu,
     mac: info.mac,
   };
+}
+
+function congestionNumber(name: CongestionName): number {
+  if (!Object.hasOwn(congestionAlgorithms, name)) {
+    const known = Object.keys(congestionAlgorithms).join(', ');
+    throw codeError('ERR_INVALID_ARG_VALUE', `congestion must be one of ${known}, not "${name}"`);
+  }
+  return congestionAlgorithms[name];
+}
+
+function withEcn(flags: number, ecn: 'off' | 'accept' | 'on'): number {
+  const bits = { off: 0, accept: L.CFGF_ECN_ACCEPT, on: L.CFGF_ECN_ACCEPT | L.CFGF_ECN_REQUEST };
+  if (!Object.hasOwn(bits, ecn)) {
+    throw codeError('ERR_INVALID_ARG_VALUE', `ecn must be one of off, accept, on, not "${ecn}"`);
+  }
+  return (flags & ~bits.on) | bits[ecn];
 }
 
 /** Between processes both ends are lunet's; elsewhere the peer may be anybody, Linux and its 40 ms delayed ACK included. */

@@ -12,6 +12,9 @@ export const PEER_MAC = new Uint8Array([2, 0, 0, 0, 0, 2]);
 
 export const testConfig: CoreConfig = {
   ...profiles.internet,
+  congestion: L.CC_RENO,
+  tcpFlags: 0,
+  rcvBufMaxBytes: 0,
   seed: 1n,
   maxConnections: 256,
   maxListeners: 16,

@@ -36,6 +36,12 @@ export interface CoreConfig {
   keepaliveIntvlUs: number;
   keepaliveProbes: number;
   initCwndSegments: number;
+  /** CC_… */
+  congestion: number;
+  rtoSteadyUs: number;
+  rcvBufMaxBytes: number;
+  /** CFGF_… of TCP's behaviour, beside those in `flags`. */
+  tcpFlags: number;
   maxNeighbours: number;
   maxRoutes: number;
   oooObjects: number;
@@ -244,11 +250,14 @@ function writeConfig(dv: DataView, config: CoreConfig, arenaEnd: number, zoneBas
     [L.CFG_KEEPALIVE_INTVL_US, config.keepaliveIntvlUs],
     [L.CFG_KEEPALIVE_PROBES, config.keepaliveProbes],
     [L.CFG_INIT_CWND_SEGMENTS, config.initCwndSegments],
-    [L.CFG_FLAGS, config.flags],
+    [L.CFG_FLAGS, (config.flags | config.tcpFlags) >>> 0],
     [L.CFG_MTU, config.mtu],
     [L.CFG_MAX_NEIGHBOURS, config.maxNeighbours],
     [L.CFG_MAX_ROUTES, config.maxRoutes],
     [L.CFG_OOO_OBJECTS, config.oooObjects],
+    [L.CFG_CONGESTION, config.congestion],
+    [L.CFG_RTO_STEADY_US, config.rtoSteadyUs],
+    [L.CFG_RCV_BUF_MAX_BYTES, config.rcvBufMaxBytes],
   ];
   for (const [at, value] of words) dv.setUint32(at, value, true);
   for (let i = 0; i < 6; i++) dv.setUint8(L.CFG_MAC + i, config.mac[i]);

@@ -48,6 +48,8 @@ export interface SimHost {
 
 export const simConfig: Omit<CoreConfig, 'mac'> = {
   ...profiles.internet,
+  congestion: L.CC_RENO,
+  rcvBufMaxBytes: 0,
   seed: 1n,
   maxConnections: 64,
   maxListeners: 4,
