@@ -194,6 +194,8 @@ export const CFG_CONGESTION: u32 = 2196;
 export const CFG_RTO_STEADY_US: u32 = 2200;
 /** What receive autotuning may grow the receive buffer to; not above CFG_RCV_BUF_BYTES: no autotuning. */
 export const CFG_RCV_BUF_MAX_BYTES: u32 = 2204;
+/** What a tail loss probe waits beyond two round trips (RFC 8985 §7.2), for timers and peers that are not exact. */
+export const CFG_TLP_SLACK_US: u32 = 2208;
 
 // ---- zones and objects -------------------------------------------------------------------------------------
 export const ZONE_BYTES: u32 = 2097152;

@@ -10,13 +10,15 @@ import { nowMs } from './isn';
 import { optHasTs, optSackCount, optTsEcr } from './options';
 import { ackSend } from './output';
 import { recoveryOnAck } from './recovery';
-import { rtoArm, rttSample } from './rto';
-import { sackApply } from './sack';
+import { rttSample } from './rto';
+import { sackApply, sackDuplicate } from './sack';
 import { sendqRelease } from './sendq';
 import { seqGt, seqLe, seqLt } from './seq';
-import { FL_FIN_SENT, FL_SACK, FL_TS, FL_UNDO, Tcb, coldOf, retransmitTimer } from './tcb';
-import { ackedRetransmitted, ackedSentUs, txSegAcked } from './txseg';
-import { undoDecide } from './undo';
+import { F2_UNDO, FL_FIN_SENT, FL_PROBED, FL_SACK, FL_TS, Tcb, coldOf, retransmitTimer } from './tcb';
+import { ackBegin, ackedRetransmitted, ackedSentUs, txSegAcked } from './txseg';
+import { undoByDuplicate, undoByTimestamp } from './undo';
+import { lossTimerArm, tlpOnAck } from './tlp';
+import { ecnEcho } from './ecn';
 
 /** Longest interval between two answers to invalid segments, ms (Linux: tcp_invalid_ratelimit). */
 const INVALID_INTERVAL_MS: u32 = 500;
@@ -53,7 +55,7 @@ export function ackAdvance(t: Tcb, ack: u32): void {
     const elapsed = <i32>(nowMs() + t.tsOffset - optTsEcr);
     if (elapsed >= 0) rttSample(t, max<u64>(<u64>elapsed, 1) * 1000);
   }
-  if (t.txHead) rtoArm(t);
+  if (t.txHead) lossTimerArm(t);
   else timerCancel(retransmitTimer(t));
 }
 
@@ -67,9 +69,12 @@ export function ackProcess(t: Tcb): bool {
     return false;
   }
   const flight = t.sndNxt - una;
+  const sackedBefore = t.sackedBytes;
+  const echo = ecnEcho(t);
+  ackBegin();
   const sacked = (t.flags & FL_SACK) != 0 && optSackCount != 0 && t.txHead != 0 ? sackApply(t, ack) : false;
   if (seqLt(ack, una)) {
-    if (sacked) recoveryOnAck(t, 0, true, flight);
+    if (sacked) recoveryOnAck(t, 0, true, flight, sackedBefore, false);
     return true;
   }
   const window = segWindow << t.sndWscale;
@@ -86,9 +91,12 @@ export function ackProcess(t: Tcb): bool {
   if (segLen == 0) count(CNT_TcpExtTCPPureAcks);
   if (acked) {
     ackAdvance(t, ack);
-    if (t.flags & FL_UNDO) undoDecide(t);
+    if (coldOf(t).flags2 & F2_UNDO) undoByTimestamp(t);
   }
-  if (acked || duplicate) recoveryOnAck(t, acked, duplicate, flight);
+  const reported = (t.flags & FL_SACK) != 0 && optSackCount != 0 && sackDuplicate;
+  if (reported && coldOf(t).flags2 & F2_UNDO) undoByDuplicate(t);
+  if (t.flags & FL_PROBED) tlpOnAck(t, ack, acked != 0, sacked || segLen != 0 || t.sndWnd != before, reported);
+  if (acked || duplicate || echo) recoveryOnAck(t, acked, duplicate, flight, sackedBefore, echo);
   if (acked && t.flags & FL_FIN_SENT && ack == t.sndNxt) {
     const handle = t.handle;
     finAcked(t);

@@ -2,6 +2,8 @@
 // build. Calls may come from inside an inline callback, for any handle.
 
 import {
+  CC_DCTCP,
+  CFG_CONGESTION,
   CFG_KEEPALIVE_TIME_US,
   EADDRINUSE,
   EADDRNOTAVAIL,
@@ -17,12 +19,15 @@ import {
   IOV_ADDR,
   IOV_LEN,
   IOV_SIZE,
+  OPT_CONGESTION,
   OPT_KEEPALIVE,
   OPT_KEEPALIVE_TIME_US,
   OPT_NODELAY,
   OPT_QUICKACK,
   OPT_RCV_BUF_BYTES,
   OPT_SND_BUF_BYTES,
+  OPT_TOS,
+  OPT_TTL,
   OPT_USER_TIMEOUT_US,
   SOCK_INLINE,
   TCP_CLOSE,
@@ -51,6 +56,7 @@ import { portChoose } from './port';
 import { rcvqTake, takenAddr, takenLen } from './recvq';
 import { sendqAppend, sendqHasRoom, sendqUndo } from './sendq';
 import {
+  F2_RCVBUF_LOCK,
   FL_DATA_SIGNALLED,
   FL_FIN_QUEUED,
   FL_FIN_RCVD,
@@ -65,6 +71,7 @@ import {
   coldOf,
   tcbAt,
 } from './tcb';
+import { ccStart } from './congestion/index';
 
 /** Bounds of the buffer options, bytes. Windows beyond 1 GiB cannot be told apart from old segments (RFC 7323 §2.3). */
 const BUFFER_LEAST: f64 = 2048;
@@ -101,6 +108,7 @@ export function listen(addr: u32, port: u32, backlog: u32, flags: u32): i32 {
   l.ports = port;
   if (flags & SOCK_INLINE) l.flags |= FL_INLINE;
   coldOf(l).backlog = max(backlog, 1);
+  coldOf(l).cc = <u8>load<u32>(CFG_CONGESTION);
   listenerAdd(l);
   return l.handle;
 }
@@ -313,6 +321,7 @@ export function setOption(handle: i32, option: u32, value: f64): i32 {
       return 0;
     case OPT_RCV_BUF_BYTES:
       t.rcvBuf = <u32>min(max(value, BUFFER_LEAST), BUFFER_MOST);
+      c.flags2 |= F2_RCVBUF_LOCK;
       if (t.state != TCP_LISTEN) windowUpdate(t);
       return 0;
     case OPT_USER_TIMEOUT_US:
@@ -320,6 +329,20 @@ export function setOption(handle: i32, option: u32, value: f64): i32 {
       return 0;
     case OPT_QUICKACK:
       return setFlag(t, FL_QUICKACK, value);
+    case OPT_CONGESTION:
+      if (value > CC_DCTCP) return -EINVAL;
+      c.cc = <u8>value;
+      // Until it is established the words belong to the handshake, and ccInit() starts it.
+      if (t.state != TCP_LISTEN && t.state != TCP_SYN_SENT && t.state != TCP_SYN_RECV) ccStart(t);
+      return 0;
+    case OPT_TOS:
+      if (value > 255) return -EINVAL;
+      c.tos = <u8>value & 0xfc;
+      return 0;
+    case OPT_TTL:
+      if (value > 255) return -EINVAL;
+      c.ttl = <u8>value;
+      return 0;
   }
   return -ENOPROTOOPT;
 }
@@ -345,6 +368,12 @@ export function getOption(handle: i32, option: u32): f64 {
       return <f64>c.userTimeoutMs * 1000;
     case OPT_QUICKACK:
       return t.flags & FL_QUICKACK ? 1 : 0;
+    case OPT_CONGESTION:
+      return c.cc;
+    case OPT_TOS:
+      return c.tos;
+    case OPT_TTL:
+      return c.ttl;
   }
   return -ENOPROTOOPT;
 }

@@ -9,7 +9,7 @@ import { hostEvent } from '../host';
 import { TCPF_ACK, TCPF_PSH } from '../wire/tcp';
 import { zbufRef } from '../zbuf/zbuf';
 import { ackAdvance } from './ack';
-import { ccOnAck } from './congestion/index';
+import { ccDelivered, ccOnAck } from './congestion/index';
 import { delackDecide } from './delack';
 import { deliverInline, eventData } from './events';
 import { nowMs } from './isn';
@@ -17,7 +17,8 @@ import { TS_WORD, optSetTs } from './options';
 import { tcpOutput } from './output';
 import { rcvqAdd } from './recvq';
 import { seqLe } from './seq';
-import { CA_OPEN, FL_FIN_OOO, FL_INLINE, FL_PERSIST, FL_REO, FL_TS, Tcb, coldOf } from './tcb';
+import { CA_OPEN, FL_ECN, FL_FIN_OOO, FL_INLINE, FL_PERSIST, FL_PROBED, FL_REO, FL_TS, Tcb, coldOf } from './tcb';
+import { ecnNeedsAttention } from './ecn';
 
 /** Data offset and flags of a header with 20 bytes and of one with 32, PSH masked out. */
 const PLAIN: u32 = 0x50 | (TCPF_ACK << 8);
@@ -26,7 +27,8 @@ const STAMPED: u32 = 0x80 | (TCPF_ACK << 8);
 /** Processes the segment if it is as predicted. False leaves everything untouched. */
 export function fastPath(t: Tcb, tcp: u32, l4Len: u32): bool {
   const flags = t.flags;
-  if (t.caState != CA_OPEN || t.oooHead != 0 || flags & (FL_PERSIST | FL_FIN_OOO | FL_REO)) return false;
+  if (t.caState != CA_OPEN || t.oooHead != 0 || flags & (FL_PERSIST | FL_FIN_OOO | FL_REO | FL_PROBED)) return false;
+  if (flags & FL_ECN && ecnNeedsAttention(t)) return false;
   const form = <u32>load<u16>(tcp, 12) & ~(TCPF_PSH << 8);
   let header: u32 = 20;
   let stamp: u32 = 0;
@@ -50,6 +52,7 @@ export function fastPath(t: Tcb, tcp: u32, l4Len: u32): bool {
   // As predicted. An inline application may have given the frame back when the ACK is decided on.
   const pushed = (load<u8>(tcp, 13) & TCPF_PSH) != 0;
   const now = nowMs();
+  coldOf(t).segsIn++;
   t.lastRecvMs = now;
   if (flags & FL_TS) {
     optSetTs(stamp, bswap<u32>(load<u32>(tcp, 28)));
@@ -66,12 +69,14 @@ export function fastPath(t: Tcb, tcp: u32, l4Len: u32): bool {
   if (acked) {
     t.dupAcks = 0;
     ackAdvance(t, ack);
+    if (flags & FL_ECN) ccDelivered(t, acked, false);
     ccOnAck(t, acked, flight);
   }
   const handle = t.handle;
   if (len) {
     count(CNT_TcpExtTCPHPHits);
     t.rcvNxt += len;
+    coldOf(t).dataSegsIn++;
     coldOf(t).bytesReceived += len;
     if (len > <u32>t.rcvMss) t.rcvMss = <u16>min<u32>(len, coldOf(t).ownMss);
     if (flags & FL_INLINE) {

@@ -15,6 +15,7 @@ import {
   CFGF_SACK,
   CFGF_TIMESTAMPS,
   CFGF_WINDOW_SCALE,
+  CFG_CONGESTION,
   CFG_FLAGS,
   CFG_INIT_CWND_SEGMENTS,
   CFG_KEEPALIVE_INTVL_US,
@@ -74,6 +75,7 @@ import {
   retransmitTimer,
   tcbAt,
 } from './tcb';
+import { ecnOnSyn, ecnOnSynAck } from './ecn';
 
 /** RFC 9293 §3.7.1: the default for IPv4. */
 const MSS_DEFAULT: u32 = 536;
@@ -97,6 +99,7 @@ export function connectionInit(t: Tcb): void {
   t.dst = dstGet(addressesOf(t) + 16);
   c.pmtu = dstMtu(t.dst);
   c.ownMss = <u16>min<u32>(max<u32>(c.pmtu, MSS_LEAST + HEADERS) - HEADERS, 65495);
+  c.cc = <u8>load<u32>(CFG_CONGESTION);
   c.keepTimeMs = load<u32>(CFG_KEEPALIVE_TIME_US) / 1000;
   c.keepIntvlMs = load<u32>(CFG_KEEPALIVE_INTVL_US) / 1000;
   t.rcvMss = <u16>MSS_DEFAULT;
@@ -236,6 +239,7 @@ export function listenSegment(l: Tcb, ports: u32, floor: u32): void {
   takeSyn(t);
   offerOptions(t);
   agreeOptions(t);
+  ecnOnSyn(t);
   c.flags2 |= F2_PASSIVE;
   count(CNT_TcpPassiveOpens);
   setState(t, TCP_SYN_RECV);
@@ -254,6 +258,9 @@ function inherit(t: Tcb, l: Tcb): void {
   const c = coldOf(t);
   if (from.keepTimeMs) c.keepTimeMs = from.keepTimeMs;
   c.userTimeoutMs = from.userTimeoutMs;
+  c.cc = from.cc;
+  c.tos = from.tos;
+  c.ttl = from.ttl;
 }
 
 function takeSyn(t: Tcb): void {
@@ -287,12 +294,14 @@ export function synSentSegment(t: Tcb): void {
   agreeOptions(t);
   t.lastRecvMs = nowMs();
   if (acks) {
+    ecnOnSynAck(t);
     t.sndUna = segAck;
     establish(t);
     t.flags |= FL_ACK_NOW;
     return;
   }
   // Both sides opened at once: answer with our SYN, now acknowledging theirs.
+  ecnOnSyn(t);
   setState(t, TCP_SYN_RECV);
   t.retries = 0;
   synSend(t);

@@ -20,7 +20,8 @@ import { optHasTs, optParse, optTsVal } from './options';
 import { ackSend, tcpOutput } from './output';
 import { resetAnswer } from './reset';
 import { seqGt } from './seq';
-import { FL_INLINE, FL_TS, Tcb, tcbAt } from './tcb';
+import { FL_ECN, FL_INLINE, FL_TS, Tcb, coldOf, tcbAt } from './tcb';
+import { ecnOnData } from './ecn';
 
 /**
  * Takes a segment of `l4Len` bytes at `tcp`, checksum verified. `addresses`: 32 bytes, local and remote address. The
@@ -69,6 +70,9 @@ function finish(t: Tcb): void {
 }
 
 function arrives(t: Tcb, ports: u32): void {
+  const c = coldOf(t);
+  c.segsIn++;
+  if (segLen != 0) c.dataSegsIn++;
   if (t.state == TCP_SYN_SENT) synSentSegment(t);
   else if (t.state == TCP_TIME_WAIT) timeWait(t, ports);
   else synchronized(t);
@@ -82,6 +86,7 @@ function synchronized(t: Tcb): void {
   if (!(segFlags & TCPF_ACK)) return;
   t.lastRecvMs = nowMs();
   updateTimestamp(t);
+  if (t.flags & FL_ECN) ecnOnData(t);
   if (t.state == TCP_SYN_RECV && !openingAck(t)) return;
   if (!ackProcess(t)) return;
   if (!dataProcess(t)) return;

@@ -20,6 +20,7 @@ import { PIECES_MAX, segmentSend } from './segment';
 import { seqGt } from './seq';
 import { sendNodeAt } from './sendq';
 import {
+  CA_LOSS,
   FL_ACK_NOW,
   FL_CWND_LIMITED,
   FL_FIN_QUEUED,
@@ -28,6 +29,7 @@ import {
   FL_PERSIST,
   FL_RST_OWED,
   FL_SYN_OWED,
+  FL_TLP,
   FL_WANT_OUT,
   Tcb,
   addressOf,
@@ -37,6 +39,9 @@ import {
   tcbAt,
 } from './tcb';
 import { nodeHolding, txSegAppend } from './txseg';
+import { prrSent } from './prr';
+import { lossTimerArm } from './tlp';
+import { frtoHolds, frtoSent } from './frto';
 
 // ---- connections that want output, first in first out ----
 
@@ -88,13 +93,14 @@ export function tcpOutput(t: Tcb): void {
     else if (t.flags & FL_ACK_NOW && state != TCP_SYN_SENT) ackSend(t);
     return;
   }
-  if (t.lostBytes != t.retransBytes && !retransmitLost(t)) return;
+  if (t.lostBytes != t.retransBytes && !frtoHolds(t) && !retransmitLost(t)) return;
   if (t.sndNxt != t.sndEnd || (t.flags & (FL_FIN_QUEUED | FL_FIN_SENT)) == FL_FIN_QUEUED) {
     if (!sendNew(t)) {
       wantOutput(t);
       return;
     }
   }
+  if (t.caState == CA_LOSS) frtoSent(t);
   if (t.flags & FL_ACK_NOW) ackSend(t);
 }
 
@@ -194,7 +200,7 @@ function sendNew(t: Tcb): bool {
   if (sent) {
     t.lastSendMs = nowMs();
     // RFC 6298 §5.1; the timer runs already when something was outstanding.
-    if (idle || !timerArmed(retransmitTimer(t))) rtoArm(t);
+    if (idle || t.flags & FL_TLP || !timerArmed(retransmitTimer(t))) lossTimerArm(t);
   }
   return !blocked;
 }
@@ -214,6 +220,7 @@ function sendOne(t: Tcb, len: u32, flags: u32, mark: u32): bool {
     t.flags &= ~FL_PERSIST;
     t.backoff = 0;
   }
+  prrSent(t, len);
   t.sndNxt = seq + len;
   if (len) {
     t.sqNext = nodeHolding(node, t.sndNxt);
@@ -223,6 +230,18 @@ function sendOne(t: Tcb, len: u32, flags: u32, mark: u32): bool {
     t.flags |= FL_FIN_SENT;
     t.sndNxt++;
   }
+  return true;
+}
+
+/** Sends a segment of new data beyond the congestion window, as a tail loss probe (tlp.ts). False when there is none. */
+export function sendProbe(t: Tcb): bool {
+  const room = <i32>(t.sndUna + t.sndWnd - t.sndNxt);
+  const unsent = t.sndEnd - t.sndNxt;
+  if (t.flags & FL_FIN_SENT || unsent == 0 || room <= 0) return false;
+  const len = gather(t, min(min(unsent, <u32>t.sndMss - sackBytes(t)), <u32>room));
+  if (len < unsent && len < <u32>t.sndMss - sackBytes(t) && !crowded) return false;
+  if (!sendOne(t, len, len == unsent ? TCPF_ACK | TCPF_PSH : TCPF_ACK, 0)) return false;
+  t.lastSendMs = nowMs();
   return true;
 }
 

@@ -12,7 +12,7 @@ import { count, nowUs } from '../abi/runtime';
 import { optHasTs, optTsEcr } from './options';
 import { TXM_EVER, TXM_LOST, TXM_RETRANS, TXM_SACKED, TxSeg } from './records';
 import { seqGt, seqLt } from './seq';
-import { CA_OPEN, Cold, FL_TS, Tcb, coldOf } from './tcb';
+import { CA_OPEN, Cold, FL_SACK, FL_TS, Tcb, coldOf } from './tcb';
 import { markLost, txSegAt, txSegSpace, unmarkRetrans } from './txseg';
 
 /** RFC 5681 §3.2. */
@@ -37,6 +37,7 @@ export function rackDelivered(t: Tcb, s: TxSeg): void {
     if (t.flags & FL_TS && optHasTs && <i32>(optTsEcr - (<u32>(s.sentUs / 1000) + t.tsOffset)) < 0) return;
   } else if (seqLt(end, c.fack)) {
     if (c.reoMult == 0) c.reoMult = 1;
+    c.reordSeen++;
   }
   if (seqGt(end, c.fack)) c.fack = end;
   c.rackRtt = rtt;
@@ -62,6 +63,13 @@ function reorderingWindow(t: Tcb, c: Cold): u32 {
     return c.minRtt >> 2;
   }
   return min((c.reoMult * c.minRtt) >> 2, t.srtt >> 3);
+}
+
+/** Whether a segment was sent so recently that it need not be lost although the timer has expired. */
+export function rackUnderWay(t: Tcb, s: TxSeg): bool {
+  const c = coldOf(t);
+  if (!(t.flags & FL_SACK) || c.rackXmit == 0) return false;
+  return s.sentUs + c.rackRtt + reorderingWindow(t, c) > nowUs;
 }
 
 /** Microseconds until the next segment may have to be taken for lost; 0 = none is waiting. */

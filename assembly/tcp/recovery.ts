@@ -1,29 +1,50 @@
-// Loss detection and recovery by acknowledgments: RFC 8985 (rack.ts) and RFC 6675's pipe with SACK, RFC 6582 without. Both work on the marks of the
-// transmitted-segment records and on one estimate, pipe; limited transmit (RFC 3042) follows from it, because a
-// duplicate ACK takes a segment out of pipe. Without SACK each duplicate ACK counts as one segment that has left.
+// Loss detection and recovery by acknowledgments: RFC 8985 (rack.ts) and RFC 6675's pipe with SACK, RFC 6582 without.
+// Both work on the marks of the transmitted-segment records and on one estimate, pipe; limited transmit (RFC 3042)
+// follows from it, because a duplicate ACK takes a segment out of pipe. Without SACK each duplicate ACK counts as one
+// segment that has left. How cwnd comes down meanwhile is prr.ts.
 
-import { CNT_TcpExtTCPFastRetrans, CNT_TcpExtTCPRenoRecovery, CNT_TcpExtTCPSackRecovery } from '../abi/counters';
+import { CNT_TcpExtTCPECNReductions, CNT_TcpExtTCPRenoRecovery, CNT_TcpExtTCPSackRecovery } from '../abi/counters';
 import { count, nowUs } from '../abi/runtime';
 import { timerArm } from '../timer/wheel';
-import { ccOnAck, ccOnCongestion, ccOnRecoveryExit } from './congestion/index';
-import { TXM_LOST } from './records';
+import { ccDelivered, ccOnAck, ccOnCongestion } from './congestion/index';
+import { frtoOnAck } from './frto';
 import { tcpOutput } from './output';
+import { prrBegin, prrOnAck } from './prr';
 import { rackDetect, rackWaitUs } from './rack';
+import { TXM_LOST } from './records';
 import { retransmitSegment } from './retransmit';
-import { rtoArm, rtoNow } from './rto';
+import { rtoArmSinceSent, rtoNow } from './rto';
 import { seqGe, seqGt } from './seq';
-import { CA_LOSS, CA_OPEN, CA_RECOVERY, FL_REO, FL_SACK, Tcb, retransmitTimer } from './tcb';
+import {
+  CA_CWR,
+  CA_LOSS,
+  CA_OPEN,
+  CA_RECOVERY,
+  F2_CWR_OWED,
+  FL_PROBED,
+  FL_REO,
+  FL_SACK,
+  Tcb,
+  coldOf,
+  retransmitTimer,
+} from './tcb';
+import { lossTimerArm } from './tlp';
 import { markLost, txSegAt, txSegSpace } from './txseg';
+import { undoRemember } from './undo';
 
 /** RFC 5681 §3.2. */
 const DUP_THRESH: u32 = 3;
 
 /**
- * After the cumulative part of an ACK has been applied. `acked`: bytes it acknowledged; `duplicate`: it is a
- * duplicate ACK or brought new SACK information; `flight`: what was outstanding before it.
+ * After the cumulative part of an ACK has been applied. `acked`: bytes it acknowledged; `duplicate`: it is a duplicate
+ * ACK or brought new SACK information; `flight`: what was outstanding before it, `sackedBefore`: of that, sacked;
+ * `ece`: it reports congestion.
  */
-export function recoveryOnAck(t: Tcb, acked: u32, duplicate: bool, flight: u32): void {
-  recoveryStep(t, acked, duplicate, flight);
+export function recoveryOnAck(t: Tcb, acked: u32, duplicate: bool, flight: u32, sackedBefore: u32, ece: bool): void {
+  if (!(t.flags & FL_SACK)) countDuplicates(t, acked, duplicate);
+  const delivered = <u32>max<i32>(<i32>(acked + t.sackedBytes - sackedBefore), 0);
+  if (delivered != 0) ccDelivered(t, delivered, ece);
+  step(t, acked, duplicate, flight, delivered, ece);
   if (t.flags & FL_SACK) reorderArm(t);
 }
 
@@ -33,7 +54,7 @@ function reorderArm(t: Tcb): void {
   t.flags &= ~FL_REO;
   if (!t.txHead) return;
   if (t.caState != CA_OPEN || t.sackedSegs != 0) {
-    if (rackDetect(t) && t.caState == CA_OPEN) enterRecovery(t);
+    if (rackDetect(t) && (t.caState == CA_OPEN || t.caState == CA_CWR)) enterRecovery(t, 0);
     if (rackWaitUs != 0 && rackWaitUs < rtoNow(t)) {
       t.flags |= FL_REO;
       timerArm(retransmitTimer(t), nowUs + rackWaitUs);
@@ -41,45 +62,56 @@ function reorderArm(t: Tcb): void {
     }
   }
   // The node was armed for reordering: it is the retransmission timer's again.
-  if (pending) rtoArm(t);
+  if (pending) lossTimerArm(t);
 }
 
 /** The reordering timer has expired. */
 export function reorderExpired(t: Tcb): void {
   t.flags &= ~FL_REO;
-  rtoArm(t);
+  rtoArmSinceSent(t);
   reorderArm(t);
   tcpOutput(t);
 }
 
-function recoveryStep(t: Tcb, acked: u32, duplicate: bool, flight: u32): void {
-  if (!(t.flags & FL_SACK)) countDuplicates(t, acked, duplicate);
-  if (t.caState == CA_OPEN) {
-    if (duplicate && detectLoss(t)) enterRecovery(t);
-    else if (acked) ccOnAck(t, acked, flight);
+function step(t: Tcb, acked: u32, duplicate: bool, flight: u32, delivered: u32, ece: bool): void {
+  const state = t.caState;
+  if (state == CA_OPEN || state == CA_CWR) {
+    if (duplicate && detectLoss(t)) enterRecovery(t, delivered);
+    else if (state == CA_CWR) cwrStep(t, delivered, flight);
+    else if (ece) enterCwr(t, delivered);
+    else if (acked) ccOnAck(t, delivered, flight);
     return;
   }
   if (seqGe(t.sndUna, t.recover)) {
-    if (t.caState == CA_RECOVERY) ccOnRecoveryExit(t);
-    t.caState = CA_OPEN;
-    t.dupAcks = 0;
-    if (!(t.flags & FL_SACK)) t.sackedBytes = 0;
-    if (t.txHead && t.flags & FL_SACK && detectLoss(t)) enterRecovery(t);
-    return;
-  }
-  if (t.caState == CA_LOSS) {
-    if (acked) ccOnAck(t, acked, flight);
-    if (t.flags & FL_SACK) detectLoss(t);
+    recovered(t);
+    if (acked && t.caState == CA_OPEN) ccOnAck(t, delivered, flight);
     return;
   }
   const found = t.flags & FL_SACK ? detectLoss(t) : false;
-  if (acked && !found) partialAck(t);
+  if (state == CA_LOSS) {
+    frtoOnAck(t, acked, duplicate);
+    if (acked) ccOnAck(t, acked, flight);
+    return;
+  }
+  // Without SACK the hole that a partial ACK shows goes at once: no further duplicate ACK may come to make room.
+  const hole = acked != 0 && !found && (t.flags & FL_SACK) == 0 && partialAck(t);
+  prrOnAck(t, delivered, acked != 0 && !found);
+  if (hole) retransmitSegment(t, t.txHead);
+}
+
+/** Everything outstanding when the loss was found has been acknowledged. */
+function recovered(t: Tcb): void {
+  if (t.caState == CA_RECOVERY) t.cwnd = t.ssthresh;
+  t.caState = CA_OPEN;
+  t.dupAcks = 0;
+  if (!(t.flags & FL_SACK)) t.sackedBytes = 0;
+  else if (t.txHead && detectLoss(t)) enterRecovery(t, 0);
 }
 
 /** Without SACK: a duplicate ACK stands for a segment that arrived out of order (RFC 5681 §3.2 steps 1 and 4). */
 function countDuplicates(t: Tcb, acked: u32, duplicate: bool): void {
   if (acked) {
-    if (t.caState == CA_OPEN) {
+    if (t.caState == CA_OPEN || t.caState == CA_CWR) {
       t.dupAcks = 0;
       t.sackedBytes = 0;
     } else {
@@ -113,24 +145,49 @@ function detectLoss(t: Tcb): bool {
   return rackDetect(t);
 }
 
-function enterRecovery(t: Tcb): void {
+/** Loss was found; the ACK that showed it delivered `delivered` bytes. */
+function enterRecovery(t: Tcb, delivered: u32): void {
   count(t.flags & FL_SACK ? CNT_TcpExtTCPSackRecovery : CNT_TcpExtTCPRenoRecovery);
+  undoRemember(t);
+  // A mark in the same round trip has reduced already (RFC 3168 §6.1.2).
+  if (t.caState == CA_OPEN) {
+    ccOnCongestion(t, false);
+    prrBegin(t);
+  }
   t.caState = CA_RECOVERY;
   t.recover = t.sndNxt;
-  ccOnCongestion(t);
-  // RFC 6675 §5 step 4.3: the first segment goes at once, whatever pipe says.
-  let at = t.txHead;
-  while (at && !(txSegAt(at).mark & TXM_LOST)) at = txSegAt(at).next;
-  if (at && retransmitSegment(t, at)) count(CNT_TcpExtTCPFastRetrans);
+  t.flags &= ~FL_PROBED;
+  prrOnAck(t, delivered, false);
 }
 
-/** The ACK advanced, but not past the recovery point: the next hole is lost too (RFC 6582 §3.2 step 3). */
-function partialAck(t: Tcb): void {
-  // With SACK, time decides.
-  if (!t.txHead || t.flags & FL_SACK) return;
+/** Without SACK: the ACK advanced, but not past the recovery point: the next hole is lost too (RFC 6582 §3.2 step 3). */
+function partialAck(t: Tcb): bool {
+  if (!t.txHead) return false;
   const head = txSegAt(t.txHead);
-  if (head.times != 0) return;
+  if (head.times != 0) return false;
   markLost(t, head);
-  // Without SACK it goes at once, whatever pipe says: no further duplicate ACK may come that would make room.
-  if (!(t.flags & FL_SACK)) retransmitSegment(t, t.txHead);
+  return true;
+}
+
+/** The peer reports a mark: as for a loss, but with nothing to send again (RFC 3168 §6.1.2). */
+function enterCwr(t: Tcb, delivered: u32): void {
+  count(CNT_TcpExtTCPECNReductions);
+  ccOnCongestion(t, true);
+  prrBegin(t);
+  t.caState = CA_CWR;
+  t.recover = t.sndNxt;
+  t.flags &= ~FL_PROBED;
+  coldOf(t).flags2 |= F2_CWR_OWED;
+  prrOnAck(t, delivered, false);
+}
+
+function cwrStep(t: Tcb, delivered: u32, flight: u32): void {
+  // Not before something sent after it, CWR with it, has arrived: until then the peer goes on reporting.
+  if (!seqGt(t.sndUna, t.recover)) {
+    prrOnAck(t, delivered, false);
+    return;
+  }
+  t.cwnd = t.ssthresh;
+  t.caState = CA_OPEN;
+  ccOnAck(t, delivered, flight);
 }

@@ -1,40 +1,49 @@
-// Retransmission of segments marked lost.
+// Sending again: segments marked lost, and the last one as a tail loss probe.
 
-import { CNT_TcpExtTCPSlowStartRetrans, CNT_TcpRetransSegs } from '../abi/counters';
+import { CNT_TcpExtTCPFastRetrans, CNT_TcpExtTCPSlowStartRetrans, CNT_TcpRetransSegs } from '../abi/counters';
 import { CTL_TX_HEAD } from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
+import { TCPF_ACK, TCPF_FIN, TCPF_PSH } from '../wire/tcp';
 import { wantOutput } from './output';
-import { TXM_EVER, TXM_FIN, TXM_LOST, TXM_RETRANS } from './records';
+import { prrSent } from './prr';
+import { TXM_EVER, TXM_FIN, TXM_LOST, TXM_RETRANS, TXM_SACKED, TxSeg } from './records';
 import { segmentSend } from './segment';
 import { seqGe } from './seq';
-import { CA_LOSS, Tcb, coldOf, pipe } from './tcb';
+import { CA_LOSS, CA_RECOVERY, Tcb, coldOf, pipe } from './tcb';
 import { txSegAt, txSegSpace, txSegSplit } from './txseg';
-import { TCPF_ACK, TCPF_FIN, TCPF_PSH } from '../wire/tcp';
+
+/** Sends what a record stands for once more. False when the transmit ring is full. */
+function sendAgain(t: Tcb, s: TxSeg): bool {
+  let flags = TCPF_ACK;
+  if (s.mark & TXM_FIN) flags |= TCPF_FIN;
+  if (s.len != 0 && seqGe(s.seq + s.len, t.sndEnd)) flags |= TCPF_PSH;
+  if (!segmentSend(t, s.seq, s.node, s.len, flags)) return false;
+  s.mark |= <u8>TXM_EVER;
+  if (s.times < 255) s.times++;
+  s.sentUs = nowUs;
+  s.txPos = load<u32>(CTL_TX_HEAD);
+  const c = coldOf(t);
+  c.totalRetrans++;
+  c.bytesRetrans += s.len;
+  count(CNT_TcpRetransSegs);
+  return true;
+}
 
 /** Sends a segment again, cut to today's MSS. False when it has to wait for the transmit ring or for a record. */
 export function retransmitSegment(t: Tcb, at: u32): bool {
   const s = txSegAt(at);
-  if (<u32>s.len > <u32>t.sndMss && !txSegSplit(t, at, t.sndMss)) {
-    wantOutput(t);
-    return false;
-  }
-  let flags = TCPF_ACK;
-  if (s.mark & TXM_FIN) flags |= TCPF_FIN;
-  if (s.len != 0 && seqGe(s.seq + s.len, t.sndEnd)) flags |= TCPF_PSH;
-  if (!segmentSend(t, s.seq, s.node, s.len, flags)) {
+  if ((<u32>s.len > <u32>t.sndMss && !txSegSplit(t, at, t.sndMss)) || !sendAgain(t, s)) {
     wantOutput(t);
     return false;
   }
   const space = txSegSpace(s);
   if (!(s.mark & TXM_LOST)) t.lostBytes += space;
   if (!(s.mark & TXM_RETRANS)) t.retransBytes += space;
-  s.mark |= <u8>(TXM_LOST | TXM_RETRANS | TXM_EVER);
-  if (s.times < 255) s.times++;
-  s.sentUs = nowUs;
-  s.txPos = load<u32>(CTL_TX_HEAD);
-  coldOf(t).totalRetrans++;
-  count(CNT_TcpRetransSegs);
+  s.mark |= <u8>(TXM_LOST | TXM_RETRANS);
+  coldOf(t).undoRetrans++;
+  prrSent(t, space);
   if (t.caState == CA_LOSS) count(CNT_TcpExtTCPSlowStartRetrans);
+  else if (t.caState == CA_RECOVERY) count(CNT_TcpExtTCPFastRetrans);
   return true;
 }
 
@@ -51,4 +60,12 @@ export function retransmitLost(t: Tcb): bool {
     at = txSegAt(at).next;
   }
   return true;
+}
+
+/** Sends the last segment again, at most an MSS of it, without taking it for lost. False when it cannot be. */
+export function retransmitProbe(t: Tcb): bool {
+  const last = txSegAt(t.txTail);
+  if (last.mark & TXM_SACKED) return false;
+  if (<u32>last.len > <u32>t.sndMss && !txSegSplit(t, t.txTail, <u32>last.len - t.sndMss)) return false;
+  return sendAgain(t, txSegAt(t.txTail));
 }

@@ -10,7 +10,15 @@ import {
   CNT_TcpExtTCPSpuriousRtxHostQueues,
   CNT_TcpExtTCPTimeouts,
 } from '../abi/counters';
-import { CFG_RETRIES, CFG_RTO_INIT_US, CFG_RTO_MAX_US, CFG_RTO_MIN_US, CTL_TX_TAIL, ETIMEDOUT } from '../abi/layout';
+import {
+  CFG_RETRIES,
+  CFG_RTO_INIT_US,
+  CFG_RTO_MAX_US,
+  CFG_RTO_MIN_US,
+  CFG_RTO_STEADY_US,
+  CTL_TX_TAIL,
+  ETIMEDOUT,
+} from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
 import { timerArm } from '../timer/wheel';
 import { connectionAborted } from './close';
@@ -18,9 +26,10 @@ import { ccOnRto } from './congestion/index';
 import { nowMs } from './isn';
 import { tcpOutput } from './output';
 import { TXM_SACKED } from './records';
-import { CA_LOSS, CA_OPEN, Tcb, coldOf, retransmitTimer } from './tcb';
-import { markAllLost, txSegAt } from './txseg';
+import { CA_LOSS, CA_OPEN, FL_PROBED, FL_TLP, Tcb, coldOf, pipe, retransmitTimer } from './tcb';
+import { markTimedOut, txSegAt } from './txseg';
 import { undoRemember } from './undo';
+import { frtoBegin } from './frto';
 
 /** A sample above this says nothing about the path. */
 const SAMPLE_MAX_US: u64 = 60_000_000;
@@ -50,14 +59,28 @@ export function rttSample(t: Tcb, us: u64): void {
   t.backoff = 0;
 }
 
-/** The timeout with its backoff (RFC 6298 §5.5), at most CFG_RTO_MAX_US. */
+/**
+ * The timeout with its backoff (RFC 6298 §5.5), at most CFG_RTO_MAX_US. With CFG_RTO_STEADY_US a path that comes back
+ * is noticed after an eighth of the time that it was gone, which is still a geometric backoff.
+ */
 export function rtoNow(t: Tcb): u64 {
-  return min<u64>((<u64>t.rto) << min<u32>(t.backoff, 16), load<u32>(CFG_RTO_MAX_US));
+  const backedOff = min<u64>((<u64>t.rto) << min<u32>(t.backoff, 16), load<u32>(CFG_RTO_MAX_US));
+  const steady = load<u32>(CFG_RTO_STEADY_US);
+  if (steady == 0 || t.backoff == 0 || !t.txHead) return backedOff;
+  const outage = <u64>(nowMs() - txSegAt(t.txHead).firstMs) * 1000;
+  return min<u64>(backedOff, max<u64>(max<u64>(t.rto, steady), outage >> 3));
 }
 
-@inline
 export function rtoArm(t: Tcb): void {
+  t.flags &= ~FL_TLP;
   timerArm(retransmitTimer(t), nowUs + rtoNow(t));
+}
+
+/** The same, counted from when the oldest segment was last sent: the timer's node was lent out meanwhile. */
+export function rtoArmSinceSent(t: Tcb): void {
+  t.flags &= ~FL_TLP;
+  const sent = t.txHead ? txSegAt(t.txHead).sentUs : nowUs;
+  timerArm(retransmitTimer(t), max(sent + rtoNow(t), nowUs + 1));
 }
 
 /** Whether data has gone unacknowledged for longer than the user allows (RFC 9293 §3.8.3, RFC 5482). */
@@ -94,7 +117,11 @@ export function rtoExpired(t: Tcb): void {
   t.caState = CA_LOSS;
   t.recover = t.sndNxt;
   t.dupAcks = 0;
-  markAllLost(t, reneged);
+  markTimedOut(t, reneged);
+  // RFC 5681 §3.1: the loss window is one segment, beyond what RACK still takes to be under way.
+  t.cwnd = pipe(t) + t.sndMss;
+  frtoBegin(t);
+  t.flags &= ~FL_PROBED;
   c.probeSentMs = nowMs();
   if (t.backoff < 16) t.backoff++;
   rtoArm(t);

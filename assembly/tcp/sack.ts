@@ -30,9 +30,13 @@ function isDsack(ack: u32): bool {
   return optSackCount > 1 && seqGe(start, blockStart(1)) && seqLe(end, blockEnd(1));
 }
 
+/** The last segment with SACK blocks reported a duplicate. */
+export let sackDuplicate: bool = false;
+
 /** Applies the segment's SACK blocks. True when they acknowledge something new. */
 export function sackApply(t: Tcb, ack: u32): bool {
   const c = coldOf(t);
+  sackDuplicate = false;
   // While all was in order nobody kept count (txseg.ts).
   if (seqLt(c.fack, t.sndUna)) c.fack = t.sndUna;
   let first: u32 = 0;
@@ -41,6 +45,8 @@ export function sackApply(t: Tcb, ack: u32): bool {
     if (seqGt(blockEnd(0), t.sndNxt)) count(CNT_TcpExtTCPSACKDiscard);
     else {
       count(CNT_TcpExtTCPDSACKRecv);
+      c.dsackDups++;
+      sackDuplicate = true;
       rackDuplicate(t);
     }
     first = 1;

@@ -11,6 +11,7 @@ import { count } from '../abi/runtime';
 import { frameBegin, frameL4, framePayload, ipOutput } from '../ip/output';
 import {
   TCPF_ACK,
+  TCPF_ECE,
   TCPF_RST,
   TCPF_SYN,
   TCP_HEADER,
@@ -23,7 +24,8 @@ import {
 import { optWrite, optWriteSyn, sackBytes } from './options';
 import { seqGt } from './seq';
 import { sendNodeAt } from './sendq';
-import { Cold, FL_ACK_DELAYED, FL_ACK_NOW, FL_TS, FL_ZERO_WND_SENT, Tcb, addressesOf, coldOf } from './tcb';
+import { Cold, FL_ACK_DELAYED, FL_ACK_NOW, FL_ECN, FL_TS, FL_ZERO_WND_SENT, Tcb, addressesOf, coldOf } from './tcb';
+import { ecnFlags, ecnMark, ecnSynFlags, ecnSynMark } from './ecn';
 
 export const PROTO_TCP: u32 = 6;
 /** Payload pieces a segment may have: the header takes one descriptor of the frame. */
@@ -104,6 +106,13 @@ export function segmentSend(t: Tcb, seq: u32, node: u32, len: u32, flags: u32): 
   let sack = sackBytes(t);
   if (sack != 0 && len + sack > <u32>t.sndMss) sack = 0;
   const length = TCP_HEADER + optWrite(t, h + TCP_HEADER, sack);
+  const c = coldOf(t);
+  let service = serviceOf(c);
+  if (t.flags & FL_ECN) {
+    const fresh = len != 0 && seq == t.sndNxt;
+    flags |= ecnFlags(t, fresh);
+    service |= ecnMark(t, fresh);
+  }
   putHeader(t, h, seq, t.rcvNxt, length, flags, windowToOffer(t));
   let at = node;
   let from = seq;
@@ -117,9 +126,14 @@ export function segmentSend(t: Tcb, seq: u32, node: u32, len: u32, flags: u32): 
     left -= take;
     at = n.next;
   }
-  ipOutput(t.dst, addressesOf(t), PROTO_TCP, length, len, serviceOf(coldOf(t)));
+  ipOutput(t.dst, addressesOf(t), PROTO_TCP, length, len, service);
   t.rcvWup = t.rcvNxt;
   t.flags &= ~(FL_ACK_NOW | FL_ACK_DELAYED);
+  c.segsOut++;
+  if (len) {
+    c.dataSegsOut++;
+    c.bytesSent += len;
+  }
   count(CNT_TcpOutSegs);
   return true;
 }
@@ -145,12 +159,17 @@ export function segmentSyn(t: Tcb, iss: u32, ack: bool): bool {
   const h = frameL4(f);
   const length = TCP_HEADER + optWriteSyn(t, h + TCP_HEADER, ack ? t.tsRecent : 0);
   const window = min<u32>(t.rcvBuf, 0xffff);
-  putHeader(t, h, iss, ack ? t.rcvNxt : 0, length, ack ? TCPF_SYN | TCPF_ACK : TCPF_SYN, window);
+  const c = coldOf(t);
+  let flags = TCPF_SYN;
+  if (!ack) flags |= ecnSynFlags(t);
+  else flags |= t.flags & FL_ECN ? TCPF_ACK | TCPF_ECE : TCPF_ACK;
+  putHeader(t, h, iss, ack ? t.rcvNxt : 0, length, flags, window);
+  c.segsOut++;
   if (ack) {
     t.rcvAdv = t.rcvNxt + window;
     t.rcvWup = t.rcvNxt;
   }
-  ipOutput(t.dst, addressesOf(t), PROTO_TCP, length, 0, serviceOf(coldOf(t)));
+  ipOutput(t.dst, addressesOf(t), PROTO_TCP, length, 0, serviceOf(c) | ecnSynMark(t));
   count(CNT_TcpOutSegs);
   return true;
 }

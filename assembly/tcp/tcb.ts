@@ -147,7 +147,9 @@ export class Cold {
   /** Traffic class (DSCP, ECN clear) of what we send, and its TTL or hop limit (0 = the default). */
   tos: u8;
   ttl: u8;
-  spare0: u16;
+  /** CC_… */
+  cc: u8;
+  spare0: u8;
   /** RACK's view (rack.ts). */
   rackXmit: u64;
   rackEnd: u32;
@@ -210,14 +212,14 @@ export class Cold {
   undoCwnd: u32;
   undoSsthresh: u32;
   undoTs: u32;
+  /** Retransmissions since then that no duplicate has been reported of. */
+  undoRetrans: u32;
   /** Bytes delivered and sent since the recovery began (RFC 6937), and what was outstanding then. */
   prrDelivered: u32;
   prrOut: u32;
   recoverFlight: u32;
-  /** SND.NXT after a tail loss probe; its answer is awaited while F2_TLP is set (RFC 8985 §7). */
+  /** SND.NXT after a tail loss probe; its answer is awaited while FL_PROBED is set (RFC 8985 §7). */
   tlpEnd: u32;
-  /** SND.NXT at the last reduction for ECN: one a round trip (RFC 3168 §6.1.2). */
-  ecnEnd: u32;
   /** Receive autotuning (rcvtune.ts): bytes read in the last round trip, where and when the measurement began. */
   rcvSpace: u32;
   rcvSpaceSeq: u32;
@@ -299,8 +301,8 @@ export const FL_ZERO_WND_SENT: u32 = 1 << 27;
 export const FL_IN_FLOWS: u32 = 1 << 28;
 /** ECN was agreed on (RFC 3168 §6.1.1). */
 export const FL_ECN: u32 = 1 << 29;
-/** A timeout may still turn out to have been spurious (undo.ts). */
-export const FL_UNDO: u32 = 1 << 30;
+/** A tail loss probe is out (tlp.ts). */
+export const FL_PROBED: u32 = 1 << 30;
 /** The retransmit timer is RACK's reordering timer. */
 export const FL_REO: u32 = 1 << 31;
 
@@ -309,10 +311,25 @@ export const FL_REO: u32 = 1 << 31;
 export const F2_PASSIVE: u32 = 1 << 0;
 /** At least one handshake segment was retransmitted. */
 export const F2_SYN_RETRANS: u32 = 1 << 1;
+/** Every ACK carries ECE (ecn.ts). */
+export const F2_ECE: u32 = 1 << 2;
+/** The next new data carries CWR. */
+export const F2_CWR_OWED: u32 = 1 << 3;
+/** A recovery or timeout may still turn out to have been needless (undo.ts). */
+export const F2_UNDO: u32 = 1 << 4;
+/** The tail loss probe was a retransmission. */
+export const F2_TLP_RETRANS: u32 = 1 << 5;
+/** F-RTO: the timeout may have been spurious (frto.ts); send new data before more retransmissions. */
+export const F2_FRTO: u32 = 1 << 6;
+export const F2_FRTO_NEW: u32 = 1 << 7;
+/** The application has set the receive buffer: no autotuning. */
+export const F2_RCVBUF_LOCK: u32 = 1 << 8;
 
 export const CA_OPEN: u8 = 0;
 export const CA_RECOVERY: u8 = 1;
 export const CA_LOSS: u8 = 2;
+/** Answering a mark (RFC 3168 §6.1.2). */
+export const CA_CWR: u8 = 3;
 
 export const NODE_RETRANSMIT: u32 = 128;
 export const NODE_DELACK: u32 = 144;

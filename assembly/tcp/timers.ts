@@ -13,7 +13,8 @@ import { keepaliveExpired } from './keepalive';
 import { persistExpired } from './persist';
 import { reorderExpired } from './recovery';
 import { rtoExpired } from './rto';
-import { FL_INLINE, FL_ORPHAN, FL_PERSIST, FL_REO, NODE_DELACK, NODE_RETRANSMIT, tcbAt } from './tcb';
+import { FL_INLINE, FL_ORPHAN, FL_PERSIST, FL_REO, FL_TLP, NODE_DELACK, NODE_RETRANSMIT, tcbAt } from './tcb';
+import { tlpExpired } from './tlp';
 
 /** A timer node of the block at `tcb` has expired. */
 export function tcpTimer(tcb: u32, nodeOffset: u32): void {
@@ -25,6 +26,7 @@ export function tcpTimer(tcb: u32, nodeOffset: u32): void {
     if (state == TCP_SYN_SENT || state == TCP_SYN_RECV) synExpired(t);
     else if (t.flags & FL_PERSIST) persistExpired(t);
     else if (t.flags & FL_REO) reorderExpired(t);
+    else if (t.flags & FL_TLP) tlpExpired(t);
     else rtoExpired(t);
   } else if (state == TCP_TIME_WAIT) timeWaitExpired(t);
   else if (state == TCP_FIN_WAIT2 && t.flags & FL_ORPHAN) finWait2Expired(t);

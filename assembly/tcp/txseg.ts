@@ -8,8 +8,8 @@ import { nowMs } from './isn';
 import { TXM_FIN, TXM_LOST, TXM_RETRANS, TXM_SACKED, TxSeg, txSegAlloc, txSegFree } from './records';
 import { seqLe, seqLt } from './seq';
 import { sendNodeAt } from './sendq';
-import { rackDelivered } from './rack';
-import { CA_OPEN, FL_SACK, Tcb } from './tcb';
+import { rackDelivered, rackUnderWay } from './rack';
+import { CA_OPEN, FL_SACK, Tcb, coldOf } from './tcb';
 
 @inline
 export function txSegAt(address: u32): TxSeg {
@@ -58,6 +58,14 @@ function forget(t: Tcb, mark: u32, space: u32, whole: bool): void {
 export let ackedSentUs: u64 = 0;
 /** Some newly acknowledged segment had been retransmitted. */
 export let ackedRetransmitted: bool = false;
+/** Since ackBegin(), something below the recovery point that was never retransmitted was acknowledged or sacked. */
+export let ackedOriginal: bool = false;
+
+/** An ACK is about to be processed. */
+@inline
+export function ackBegin(): void {
+  ackedOriginal = false;
+}
 
 /** Drops the records below `ack` and shortens the one across it. */
 export function txSegAcked(t: Tcb, ack: u32): void {
@@ -65,6 +73,7 @@ export function txSegAcked(t: Tcb, ack: u32): void {
   ackedRetransmitted = false;
   // In good order the last delivered segment tells nothing that the first one out of order does not.
   const disorder = t.flags & FL_SACK ? t.caState != CA_OPEN || t.sackedSegs != 0 : false;
+  let segments: u32 = 0;
   let at = t.txHead;
   while (at) {
     const s = txSegAt(at);
@@ -76,7 +85,11 @@ export function txSegAcked(t: Tcb, ack: u32): void {
     }
     if (disorder && (mark & TXM_SACKED) == 0) rackDelivered(t, s);
     if (s.times != 0) ackedRetransmitted = true;
-    else if (ackedSentUs == 0 && (mark & TXM_SACKED) == 0) ackedSentUs = s.sentUs;
+    else if ((mark & TXM_SACKED) == 0) {
+      if (ackedSentUs == 0) ackedSentUs = s.sentUs;
+      if (disorder && seqLe(s.seq + space, t.recover)) ackedOriginal = true;
+    }
+    if ((mark & TXM_SACKED) == 0) segments++;
     if (mark & (TXM_SACKED | TXM_LOST)) forget(t, mark, space, true);
     const next = s.next;
     txSegFree(at);
@@ -84,6 +97,7 @@ export function txSegAcked(t: Tcb, ack: u32): void {
   }
   t.txHead = at;
   if (!at) t.txTail = 0;
+  coldOf(t).delivered += segments;
 }
 
 function shorten(t: Tcb, s: TxSeg, ack: u32): void {
@@ -151,11 +165,16 @@ export function markSacked(t: Tcb, s: TxSeg): bool {
   s.mark = <u8>((mark & ~(TXM_LOST | TXM_RETRANS)) | TXM_SACKED);
   t.sackedBytes += space;
   t.sackedSegs++;
+  coldOf(t).delivered++;
+  if (s.times == 0 && seqLe(s.seq + space, t.recover)) ackedOriginal = true;
   return true;
 }
 
-/** Marks everything outstanding lost (RFC 6298 §5.4 and RFC 6675 §5.1); `reneged` forgets SACK information first. */
-export function markAllLost(t: Tcb, reneged: bool): void {
+/**
+ * The timer has expired: marks what is outstanding lost (RFC 6298 §5.4 and RFC 6675 §5.1), but not what RACK takes to
+ * be still under way (RFC 8985 §6.3). `reneged` forgets SACK information first.
+ */
+export function markTimedOut(t: Tcb, reneged: bool): void {
   t.lostBytes = t.retransBytes = 0;
   if (reneged || !(t.flags & FL_SACK)) {
     t.sackedBytes = 0;
@@ -166,7 +185,7 @@ export function markAllLost(t: Tcb, reneged: bool): void {
     const s = txSegAt(at);
     let mark: u32 = s.mark & ~(TXM_LOST | TXM_RETRANS);
     if (reneged) mark &= ~TXM_SACKED;
-    if (!(mark & TXM_SACKED)) {
+    if (!(mark & TXM_SACKED) && (at == t.txHead || reneged || !rackUnderWay(t, s))) {
       mark |= TXM_LOST;
       t.lostBytes += txSegSpace(s);
     }

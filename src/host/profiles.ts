@@ -22,6 +22,7 @@ export type ProfileParameters = Pick<
   | 'initCwndSegments'
   | 'congestion'
   | 'rtoSteadyUs'
+  | 'tlpSlackUs'
   | 'rcvBufMaxBytes'
   | 'tcpFlags'
 >;
@@ -49,6 +50,7 @@ const internet: ProfileParameters = {
   initCwndSegments: 10, // RFC 6928
   congestion: L.CC_CUBIC, // RFC 9438
   rtoSteadyUs: 0, // RFC 6298 §5.5: doubles each time
+  tlpSlackUs: 25_000,
   rcvBufMaxBytes: 4 * 1024 * 1024,
   tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_PMTU_BLACK_HOLE,
 };
@@ -61,6 +63,7 @@ export const profiles: Readonly<Record<ProfileName, ProfileParameters>> = {
     delackUs: 40_000, // TCP_DELACK_MIN
     finWait2Us: 60 * SECOND_US, // tcp_fin_timeout
     initCwndSegments: 10, // TCP_INIT_CWND
+    tlpSlackUs: 2_000, // TCP_TIMEOUT_MIN
     rcvBufMaxBytes: 6_291_456, // net.ipv4.tcp_rmem[2]
     tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_LINUX_CWND,
   },
@@ -79,6 +82,6 @@ export const profiles: Readonly<Record<ProfileName, ProfileParameters>> = {
     rtoSteadyUs: 10_000,
     congestion: L.CC_RENO,
     rcvBufMaxBytes: 0, // a window that fits the caches is worth more than one that fits the path
-    tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT,
+    tcpFlags: L.CFGF_FRTO | L.CFGF_ECN_ACCEPT, // a probe would come hardly sooner than the timeout
   },
 };

@@ -1,35 +1,64 @@
-// Congestion control behind one interface. An algorithm is a file with these functions; it keeps its own state in
-// Cold.cc0 … cc7 and owns cwnd and ssthresh. Recovery itself (what is lost, what is sent again) is not its business.
+// Congestion control behind one interface. An algorithm is a file; it keeps its own state in Cold.cc0 … cc7 and decides
+// how cwnd grows and where ssthresh is. Recovery itself (what is lost, what is sent again, how cwnd comes down to
+// ssthresh) is not its business: recovery.ts, prr.ts.
+//
+// Per-ACK telemetry: ccDelivered() is called for every ACK that delivers something while the segment being processed
+// is still there (arrival.ts, options.ts), so an algorithm that reads what switches wrote into it (HPCC) needs no
+// other way in.
 
-import { Tcb } from '../tcb';
-import { renoInit, renoOnAck, renoOnCongestion, renoOnRecoveryExit, renoOnRto, renoRestart } from './newreno';
+import { CC_CUBIC, CC_DCTCP, CFG_INIT_CWND_SEGMENTS } from '../../abi/layout';
+import { nowMs } from '../isn';
+import { Tcb, coldOf } from '../tcb';
+import { cubicAvoid, cubicIdle, cubicInit, cubicSsthresh } from './cubic';
+import { dctcpDelivered, dctcpInit, dctcpSsthresh } from './dctcp';
+import { renoAvoid, renoInit, renoSsthresh } from './newreno';
+import { CWND_MAX, restartWindow, slowStart } from './window';
 
 /** The connection is established; sndMss is final. `segments`: initial window. */
 export function ccInit(t: Tcb, segments: u32): void {
-  renoInit(t, segments);
+  t.cwnd = segments * t.sndMss;
+  t.ssthresh = CWND_MAX;
+  ccStart(t);
+}
+
+/** The algorithm begins with the window that there is. */
+export function ccStart(t: Tcb): void {
+  const algorithm: u32 = coldOf(t).cc;
+  if (algorithm == CC_CUBIC) cubicInit(t);
+  else if (algorithm == CC_DCTCP) dctcpInit(t);
+  else renoInit(t);
 }
 
 /** New data was acknowledged, outside recovery or after a timeout. `flight`: outstanding before the ACK. */
 @inline
 export function ccOnAck(t: Tcb, acked: u32, flight: u32): void {
-  renoOnAck(t, acked, flight);
+  const rest = slowStart(t, acked, flight);
+  if (rest == 0) return;
+  if (coldOf(t).cc == CC_CUBIC) cubicAvoid(t, rest);
+  else renoAvoid(t, rest);
 }
 
-/** Loss was found by acknowledgments: once per recovery. */
-export function ccOnCongestion(t: Tcb): void {
-  renoOnCongestion(t);
+/** An ACK has delivered `bytes`, cumulatively or selectively. `ece`: with ECE. */
+@inline
+export function ccDelivered(t: Tcb, bytes: u32, ece: bool): void {
+  if (coldOf(t).cc == CC_DCTCP) dctcpDelivered(t, bytes, ece);
 }
 
-/** The retransmission timer expired; `first` for the first time on this data. */
+/** Congestion was found, by loss or (`marked`) by ECE: once per round trip. Sets ssthresh. */
+export function ccOnCongestion(t: Tcb, marked: bool): void {
+  const algorithm: u32 = coldOf(t).cc;
+  if (algorithm == CC_CUBIC) t.ssthresh = cubicSsthresh(t);
+  else if (algorithm == CC_DCTCP) t.ssthresh = dctcpSsthresh(t, marked);
+  else t.ssthresh = renoSsthresh(t);
+}
+
+/** The retransmission timer expired; `first` for the first time on this data (RFC 5681 §3.1). */
 export function ccOnRto(t: Tcb, first: bool): void {
-  renoOnRto(t, first);
-}
-
-export function ccOnRecoveryExit(t: Tcb): void {
-  renoOnRecoveryExit(t);
+  if (first) ccOnCongestion(t, false);
 }
 
 /** Nothing was sent for longer than the RTO (RFC 5681 §4.1). */
 export function ccRestart(t: Tcb): void {
-  renoRestart(t);
+  restartWindow(t, load<u32>(CFG_INIT_CWND_SEGMENTS) * t.sndMss);
+  if (coldOf(t).cc == CC_CUBIC) cubicIdle(t, nowMs() - t.lastSendMs);
 }

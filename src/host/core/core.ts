@@ -39,6 +39,7 @@ export interface CoreConfig {
   /** CC_… */
   congestion: number;
   rtoSteadyUs: number;
+  tlpSlackUs: number;
   rcvBufMaxBytes: number;
   /** CFGF_… of TCP's behaviour, beside those in `flags`. */
   tcpFlags: number;
@@ -257,6 +258,7 @@ function writeConfig(dv: DataView, config: CoreConfig, arenaEnd: number, zoneBas
     [L.CFG_OOO_OBJECTS, config.oooObjects],
     [L.CFG_CONGESTION, config.congestion],
     [L.CFG_RTO_STEADY_US, config.rtoSteadyUs],
+    [L.CFG_TLP_SLACK_US, config.tlpSlackUs],
     [L.CFG_RCV_BUF_MAX_BYTES, config.rcvBufMaxBytes],
   ];
   for (const [at, value] of words) dv.setUint32(at, value, true);

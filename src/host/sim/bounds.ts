@@ -36,14 +36,15 @@ export function lossEventRate(loss: Loss | null): number {
 
 /**
  * MSS/RTT · C/√p. A sender that counts acknowledged bytes grows by one segment per round trip however many ACKs carry
- * them, so C is that of an ACK for every packet: √(3/2) for periodic losses, 1.31 for random ones (Mathis, Semke,
- * Mahdavi, Ott: The Macroscopic Behavior of the TCP Congestion Avoidance Algorithm, 1997, table 1).
+ * them, so C is that of an ACK for every packet, √(3/2) (Mathis, Semke, Mahdavi, Ott: The Macroscopic Behavior of the
+ * TCP Congestion Avoidance Algorithm, 1997, §2). Their 1.31 for random losses supposes that a recovery takes no time;
+ * with the round trip in which the window does not grow, random losses allow hardly more than periodic ones do
+ * (Padhye, Firoiu, Towsley, Kurose: Modeling TCP Throughput, 1998, equation 19).
  */
 function renoBoundBps({ rttUs, mtu, loss }: BoundInput): number {
   const rate = lossEventRate(loss);
   if (rate === 0) return Number.POSITIVE_INFINITY;
-  const constant = loss?.kind === 'periodic' ? Math.sqrt(3 / 2) : 1.31;
-  return ((mssBytes(mtu) * 8e6) / rttUs) * (constant / Math.sqrt(rate));
+  return ((mssBytes(mtu) * 8e6) / rttUs) * Math.sqrt(1.5 / rate);
 }
 
 /** Loss-throughput bound of each algorithm. */

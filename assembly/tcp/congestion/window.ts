@@ -1,0 +1,59 @@
+// What the algorithms share: slow start, the window that a reduction starts from, the bounds.
+
+import { CFGF_LINUX_CWND, CFG_FLAGS } from '../../abi/layout';
+import { nowMs } from '../isn';
+import { CA_LOSS, FL_CWND_LIMITED, Tcb } from '../tcb';
+
+/** RFC 3465 §2.2: L = 2 segments per ACK, §2.3: 1 while recovering from a timeout. */
+const LIMIT: u32 = 2;
+export const CWND_MAX: u32 = 1 << 30;
+
+@inline
+function asLinux(): bool {
+  return (load<u32>(CFG_FLAGS) & CFGF_LINUX_CWND) != 0;
+}
+
+/**
+ * Slow start (RFC 5681 §3.1) by byte counting. Returns what is left of `acked` for congestion avoidance: all of it at
+ * or above ssthresh. `flight`: outstanding before the ACK.
+ */
+export function slowStart(t: Tcb, acked: u32, flight: u32): u32 {
+  const cwnd = t.cwnd;
+  if (cwnd >= t.ssthresh) return acked;
+  // RFC 7661 §4.2, RFC 5681 §4.1: a window that is not used says nothing about the path.
+  if (!(t.flags & FL_CWND_LIMITED) && flight << 1 <= cwnd) return 0;
+  let grow = acked;
+  if (!asLinux()) grow = min(grow, (t.caState == CA_LOSS ? 1 : LIMIT) * t.sndMss);
+  if (grow <= t.ssthresh - cwnd) {
+    t.cwnd = min(cwnd + grow, CWND_MAX);
+    return 0;
+  }
+  t.cwnd = t.ssthresh;
+  return grow - (t.ssthresh - cwnd);
+}
+
+/** What a reduction starts from: FlightSize without limited transmit (RFC 5681 §3.2 step 2), or cwnd as Linux. */
+@inline
+export function congestedWindow(t: Tcb): u32 {
+  return asLinux() ? t.cwnd : min(t.sndNxt - t.sndUna, t.cwnd);
+}
+
+/** RFC 5681 §3.1 equation (4), and the least window of every algorithm. */
+@inline
+export function atLeastTwo(t: Tcb, window: u32): u32 {
+  return max(window, (<u32>t.sndMss) << 1);
+}
+
+/** The window after an idle time: the initial one (RFC 5681 §4.1), or, as Linux, half for each RTO (RFC 2861 §3.1). */
+export function restartWindow(t: Tcb, initial: u32): void {
+  if (!asLinux()) {
+    t.cwnd = min(t.cwnd, initial);
+    return;
+  }
+  t.ssthresh = max(t.ssthresh, (t.cwnd >> 1) + (t.cwnd >> 2));
+  let idle: i64 = <i64>(nowMs() - t.lastSendMs) * 1000 - t.rto;
+  while (idle > 0 && t.cwnd > initial) {
+    t.cwnd = max(t.cwnd >> 1, initial);
+    idle -= t.rto;
+  }
+}
