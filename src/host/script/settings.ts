@@ -1,7 +1,7 @@
 // What a script sets up before its first event: option lines and sysctls. The core is configured once, from this.
 import type { CoreConfig } from '../core/core.js';
 import * as L from '../core/layout.js';
-import { profiles } from '../profiles.js';
+import { type CongestionName, congestionAlgorithms, profiles } from '../profiles.js';
 import { type Script, Unsupported } from './ast.js';
 
 export interface Settings {
@@ -116,7 +116,8 @@ type Apply = (config: Settings['config'], value: string) => boolean;
 
 function flag(bit: number): Apply {
   return (config, value) => {
-    config.flags = Number(value) === 0 ? config.flags & ~bit : config.flags | bit;
+    const field = bit & (L.CFGF_TLP | L.CFGF_FRTO) ? 'tcpFlags' : 'flags';
+    config[field] = Number(value) === 0 ? config[field] & ~bit : config[field] | bit;
     return true;
   };
 }
@@ -147,6 +148,20 @@ const oneOf =
   (_config, value) =>
     values.includes(value.trim());
 
+const ecn: Apply = (config, value) => {
+  const bits: Record<string, number> = { 0: 0, 1: L.CFGF_ECN_ACCEPT | L.CFGF_ECN_REQUEST, 2: L.CFGF_ECN_ACCEPT };
+  const chosen = bits[value.trim()];
+  config.tcpFlags = (config.tcpFlags & ~bits[1]) | (chosen ?? 0);
+  return chosen !== undefined;
+};
+
+const congestion: Apply = (config, value) => {
+  const name = value.trim();
+  if (!Object.hasOwn(congestionAlgorithms, name)) return false;
+  config.congestion = congestionAlgorithms[name as CongestionName];
+  return true;
+};
+
 /** Values that change nothing here, and those that mean something. A false result is an unsupported value. */
 const sysctls: Readonly<Record<string, Apply>> = {
   'net.ipv4.tcp_timestamps': flag(L.CFGF_TIMESTAMPS),
@@ -163,9 +178,11 @@ const sysctls: Readonly<Record<string, Apply>> = {
   'net.ipv4.tcp_keepalive_probes': numberOf('keepaliveProbes'),
   'net.ipv4.tcp_rto_min_us': numberOf('rtoMinUs'),
   'net.ipv4.tcp_rto_max_ms': numberOf('rtoMaxUs', 1000),
-  'net.ipv4.tcp_ecn': oneOf('0', '2'),
+  'net.ipv4.tcp_ecn': ecn,
+  'net.ipv4.tcp_early_retrans': flag(L.CFGF_TLP),
+  'net.ipv4.tcp_frto': flag(L.CFGF_FRTO),
   'net.ipv4.tcp_dsack': oneOf('1'),
-  'net.ipv4.tcp_congestion_control': oneOf('reno'),
+  'net.ipv4.tcp_congestion_control': congestion,
   'net.ipv4.tcp_fastopen': oneOf('0'),
   'net.ipv4.tcp_mtu_probing': oneOf('0'),
   'net.ipv4.tcp_reordering': oneOf('3'),
@@ -181,7 +198,7 @@ const ignoredSysctls = new Set(
     'tcp_no_metrics_save tcp_no_ssthresh_metrics_save tcp_autocorking tcp_limit_output_bytes tcp_min_tso_segs tcp_fack ' +
     'tcp_tso_win_divisor tcp_tso_rtt_log tcp_pacing_ss_ratio tcp_pacing_ca_ratio tcp_moderate_rcvbuf ' +
     'tcp_fastopen_key tcp_fastopen_blackhole_timeout_sec tcp_probe_interval tcp_probe_threshold tcp_base_mss tcp_ecn_fallback ' +
-    'tcp_adv_win_scale tcp_early_retrans tcp_recovery tcp_frto tcp_challenge_ack_limit tcp_invalid_ratelimit tcp_mem ' +
+    'tcp_adv_win_scale tcp_recovery tcp_challenge_ack_limit tcp_invalid_ratelimit tcp_mem ' +
     'tcp_max_syn_backlog tcp_retries1 tcp_orphan_retries tcp_comp_sack_nr tcp_comp_sack_delay_ns tcp_comp_sack_slack_ns tcp_min_rtt_wlen tcp_thin_linear_timeouts tcp_early_demux tcp_backlog_ack_defer tcp_pingpong_thresh tcp_max_tw_buckets tcp_tw_reuse tcp_workaround_signed_windows tcp_shrink_window tcp_available_congestion_control'
   )
     .split(' ')
