@@ -4,7 +4,7 @@ export const INFO_state: u32 = 0;
 export const INFO_retransmits: u32 = 4;
 export const INFO_probes: u32 = 8;
 export const INFO_backoff: u32 = 12;
-/** bit 0 timestamps, bit 1 SACK, bit 2 window scale, as TCPI_OPT_… */
+/** bit 0 timestamps, bit 1 SACK, bit 2 window scale, bit 3 ECN, bit 4 ECN seen, as TCPI_OPT_… */
 export const INFO_options: u32 = 16;
 export const INFO_snd_wscale: u32 = 20;
 export const INFO_rcv_wscale: u32 = 24;
@@ -37,9 +37,33 @@ export const INFO_local_port: u32 = 152;
 export const INFO_remote_port: u32 = 156;
 /** 1 when the application has closed the handle (orphan, TIME-WAIT). */
 export const INFO_orphan: u32 = 160;
-/** As Linux's TCP_CA_…: 0 open, 1 disorder, 3 recovery, 4 loss. */
+/** As Linux's TCP_CA_…: 0 open, 1 disorder, 2 CWR, 3 recovery, 4 loss. */
 export const INFO_ca_state: u32 = 164;
 export const INFO_min_rtt: u32 = 168;
 export const INFO_pmtu: u32 = 172;
 export const INFO_advmss: u32 = 176;
-export const INFO_SIZE: u32 = 184;
+export const INFO_reordering: u32 = 180;
+export const INFO_segs_out: u32 = 184;
+export const INFO_segs_in: u32 = 188;
+export const INFO_data_segs_out: u32 = 192;
+export const INFO_data_segs_in: u32 = 196;
+/** Segments delivered to the peer, and those of them delivered with a congestion mark. */
+export const INFO_delivered: u32 = 200;
+export const INFO_delivered_ce: u32 = 204;
+/** u64 each: payload bytes sent, retransmissions included, and those alone. */
+export const INFO_bytes_sent: u32 = 208;
+export const INFO_bytes_retrans: u32 = 216;
+export const INFO_dsack_dups: u32 = 224;
+export const INFO_reord_seen: u32 = 228;
+export const INFO_rcv_ooopack: u32 = 232;
+/** Receive autotuning: the receiver's round trip, µs, and the bytes read in one. */
+export const INFO_rcv_rtt: u32 = 236;
+export const INFO_rcv_space: u32 = 240;
+/** Receive buffer as it is by now. */
+export const INFO_rcv_ssthresh: u32 = 244;
+/** Milliseconds since. */
+export const INFO_last_data_sent: u32 = 248;
+export const INFO_last_ack_recv: u32 = 252;
+/** CC_… */
+export const INFO_congestion: u32 = 256;
+export const INFO_SIZE: u32 = 264;

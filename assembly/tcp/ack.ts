@@ -71,6 +71,7 @@ export function ackProcess(t: Tcb): bool {
   const flight = t.sndNxt - una;
   const sackedBefore = t.sackedBytes;
   const echo = ecnEcho(t);
+  const deliveredBefore = coldOf(t).delivered;
   ackBegin();
   const sacked = (t.flags & FL_SACK) != 0 && optSackCount != 0 && t.txHead != 0 ? sackApply(t, ack) : false;
   if (seqLt(ack, una)) {
@@ -96,6 +97,7 @@ export function ackProcess(t: Tcb): bool {
   const reported = (t.flags & FL_SACK) != 0 && optSackCount != 0 && sackDuplicate;
   if (reported && coldOf(t).flags2 & F2_UNDO) undoByDuplicate(t);
   if (t.flags & FL_PROBED) tlpOnAck(t, ack, acked != 0, sacked || segLen != 0 || t.sndWnd != before, reported);
+  if (echo) coldOf(t).deliveredCe += coldOf(t).delivered - deliveredBefore;
   if (acked || duplicate || echo) recoveryOnAck(t, acked, duplicate, flight, sackedBefore, echo);
   if (acked && t.flags & FL_FIN_SENT && ack == t.sndNxt) {
     const handle = t.handle;

@@ -36,6 +36,7 @@ export function dataProcess(t: Tcb): bool {
   }
   if (segSeq == t.rcvNxt) inOrder(t);
   else {
+    coldOf(t).rcvOooPack++;
     reassemblyAdd(t, segSeq, segPayload, segLen);
     // RFC 5681 §4.2: a duplicate ACK for every segment above a gap.
     t.flags |= FL_ACK_NOW;

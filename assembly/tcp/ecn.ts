@@ -14,7 +14,17 @@ import { TCPF_ACK, TCPF_CWR, TCPF_ECE } from '../wire/tcp';
 import { segFlags, segLen } from './arrival';
 import { QUICK_ACKS } from './delack';
 import { ackSend } from './output';
-import { F2_CWR_OWED, F2_ECE, F2_SYN_RETRANS, FL_ACK_DELAYED, FL_ACK_NOW, FL_ECN, Tcb, coldOf } from './tcb';
+import {
+  F2_CWR_OWED,
+  F2_ECE,
+  F2_ECN_SEEN,
+  F2_SYN_RETRANS,
+  FL_ACK_DELAYED,
+  FL_ACK_NOW,
+  FL_ECN,
+  Tcb,
+  coldOf,
+} from './tcb';
 
 const ECT0: u32 = 2;
 const CE: u32 = 3;
@@ -68,12 +78,15 @@ export function ecnSynMark(t: Tcb): u32 {
 /** Whether a segment of a connection with ECN needs more than the fast path does. */
 @inline
 export function ecnNeedsAttention(t: Tcb): bool {
-  return ipEcn == CE || (coldOf(t).flags2 & F2_ECE) != 0;
+  const c = coldOf(t);
+  if (ipEcn != 0) c.flags2 |= F2_ECN_SEEN;
+  return ipEcn == CE || (c.flags2 & F2_ECE) != 0;
 }
 
 /** An acceptable segment has arrived on a connection with ECN, before its data is taken. */
 export function ecnOnData(t: Tcb): void {
   const c = coldOf(t);
+  if (ipEcn != 0) c.flags2 |= F2_ECN_SEEN;
   const marked = ipEcn == CE;
   if (marked) count(CNT_IpInCEPkts);
   if (isDctcp(t)) {

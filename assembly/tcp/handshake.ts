@@ -55,7 +55,9 @@ import { rtoArm, rtoInit, rttSample, userTimedOut } from './rto';
 import { segmentSyn } from './segment';
 import { seqLe } from './seq';
 import {
+  Cold,
   F2_PASSIVE,
+  F2_RCVBUF_LOCK,
   F2_SYN_RETRANS,
   FL_ACK_NOW,
   FL_FIN_QUEUED,
@@ -68,7 +70,6 @@ import {
   FL_TS,
   FL_WRITE_WANTED,
   FL_WSCALE,
-  Cold,
   Tcb,
   addressesOf,
   coldOf,
@@ -76,6 +77,7 @@ import {
   tcbAt,
 } from './tcb';
 import { ecnOnSyn, ecnOnSynAck } from './ecn';
+import { rcvBufMost, rcvTuneStart } from './rcvtune';
 
 /** RFC 9293 §3.7.1: the default for IPv4. */
 const MSS_DEFAULT: u32 = 536;
@@ -131,7 +133,7 @@ function offerOptions(t: Tcb): void {
   if (configured(CFGF_SACK)) t.flags |= FL_SACK;
   if (configured(CFGF_WINDOW_SCALE)) {
     t.flags |= FL_WSCALE;
-    t.rcvWscale = <u8>shiftFor(t.rcvBuf);
+    t.rcvWscale = <u8>shiftFor(coldOf(t).flags2 & F2_RCVBUF_LOCK ? t.rcvBuf : max(t.rcvBuf, rcvBufMost()));
   }
 }
 
@@ -252,7 +254,10 @@ export function listenSegment(l: Tcb, ports: u32, floor: u32): void {
 /** Options that connections take over from their listener. */
 function inherit(t: Tcb, l: Tcb): void {
   t.flags |= l.flags & (FL_INLINE | FL_NODELAY | FL_KEEPALIVE | FL_QUICKACK);
-  if (l.rcvBuf) t.rcvBuf = l.rcvBuf;
+  if (l.rcvBuf) {
+    t.rcvBuf = l.rcvBuf;
+    coldOf(t).flags2 |= F2_RCVBUF_LOCK;
+  }
   if (l.sndBuf) t.sndBuf = l.sndBuf;
   const from = coldOf(l);
   const c = coldOf(t);
@@ -340,6 +345,7 @@ function establish(t: Tcb): void {
   }
   t.retries = 0;
   ccInit(t, segments);
+  rcvTuneStart(t);
   t.quickAcks = <u8>QUICK_ACKS;
   t.lastRecvMs = t.lastSendMs = nowMs();
   setState(t, TCP_ESTABLISHED);

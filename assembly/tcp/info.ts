@@ -5,18 +5,22 @@ import { CFG_DELACK_US, TCP_LISTEN } from '../abi/layout';
 import { rtoNow } from './rto';
 import { sendQueued } from './sendq';
 import {
+  CA_CWR,
+  CA_LOSS,
+  CA_RECOVERY,
+  F2_ECN_SEEN,
+  FL_ECN,
   FL_ORPHAN,
   FL_SACK,
   FL_TS,
   FL_WSCALE,
-  CA_LOSS,
-  CA_RECOVERY,
   Tcb,
   addressesOf,
   coldOf,
   localPort,
   remotePort,
 } from './tcb';
+import { nowMs } from './isn';
 
 export function infoWrite(t: Tcb, at: u32): void {
   const c = coldOf(t);
@@ -39,7 +43,11 @@ export function infoWrite(t: Tcb, at: u32): void {
   store<u32>(at + I.INFO_backoff, t.backoff);
   store<u32>(
     at + I.INFO_options,
-    <u32>((flags & FL_TS) != 0) | ((<u32>((flags & FL_SACK) != 0)) << 1) | ((<u32>((flags & FL_WSCALE) != 0)) << 2),
+    <u32>((flags & FL_TS) != 0) |
+      ((<u32>((flags & FL_SACK) != 0)) << 1) |
+      ((<u32>((flags & FL_WSCALE) != 0)) << 2) |
+      ((<u32>((flags & FL_ECN) != 0)) << 3) |
+      ((<u32>((c.flags2 & F2_ECN_SEEN) != 0)) << 4),
   );
   store<u32>(at + I.INFO_snd_wscale, t.sndWscale);
   store<u32>(at + I.INFO_rcv_wscale, t.rcvWscale);
@@ -70,11 +78,30 @@ export function infoWrite(t: Tcb, at: u32): void {
   store<u32>(at + I.INFO_min_rtt, c.minRtt);
   store<u32>(at + I.INFO_pmtu, c.pmtu);
   store<u32>(at + I.INFO_advmss, c.ownMss);
+  store<u32>(at + I.INFO_reordering, 3);
+  store<u32>(at + I.INFO_segs_out, c.segsOut);
+  store<u32>(at + I.INFO_segs_in, c.segsIn);
+  store<u32>(at + I.INFO_data_segs_out, c.dataSegsOut);
+  store<u32>(at + I.INFO_data_segs_in, c.dataSegsIn);
+  store<u32>(at + I.INFO_delivered, c.delivered);
+  store<u32>(at + I.INFO_delivered_ce, c.deliveredCe);
+  store<u64>(at + I.INFO_bytes_sent, c.bytesSent);
+  store<u64>(at + I.INFO_bytes_retrans, c.bytesRetrans);
+  store<u32>(at + I.INFO_dsack_dups, c.dsackDups);
+  store<u32>(at + I.INFO_reord_seen, c.reordSeen);
+  store<u32>(at + I.INFO_rcv_ooopack, c.rcvOooPack);
+  store<u32>(at + I.INFO_rcv_rtt, c.rcvRtt);
+  store<u32>(at + I.INFO_rcv_space, c.rcvSpace);
+  store<u32>(at + I.INFO_rcv_ssthresh, t.rcvBuf);
+  store<u32>(at + I.INFO_last_data_sent, nowMs() - t.lastSendMs);
+  store<u32>(at + I.INFO_last_ack_recv, nowMs() - t.lastRecvMs);
+  store<u32>(at + I.INFO_congestion, c.cc);
 }
 
 /** Linux's number: disorder is an open state in which something has been sacked or acknowledged twice. */
 function caState(t: Tcb): u32 {
   if (t.caState == CA_LOSS) return 4;
   if (t.caState == CA_RECOVERY) return 3;
+  if (t.caState == CA_CWR) return 2;
   return t.sackedBytes != 0 || t.dupAcks != 0 ? 1 : 0;
 }

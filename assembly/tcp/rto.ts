@@ -30,6 +30,7 @@ import { CA_LOSS, CA_OPEN, FL_PROBED, FL_TLP, Tcb, coldOf, pipe, retransmitTimer
 import { markTimedOut, txSegAt } from './txseg';
 import { undoRemember } from './undo';
 import { frtoBegin } from './frto';
+import { pmtuAges, pmtuSuspect } from './pmtu';
 
 /** A sample above this says nothing about the path. */
 const SAMPLE_MAX_US: u64 = 60_000_000;
@@ -57,6 +58,7 @@ export function rttSample(t: Tcb, us: u64): void {
   }
   t.rto = min((t.srtt >> 3) + max(t.rttvar, load<u32>(CFG_RTO_MIN_US)), load<u32>(CFG_RTO_MAX_US));
   t.backoff = 0;
+  pmtuAges(t);
 }
 
 /**
@@ -121,6 +123,7 @@ export function rtoExpired(t: Tcb): void {
   // RFC 5681 §3.1: the loss window is one segment, beyond what RACK still takes to be under way.
   t.cwnd = pipe(t) + t.sndMss;
   frtoBegin(t);
+  pmtuSuspect(t);
   t.flags &= ~FL_PROBED;
   c.probeSentMs = nowMs();
   if (t.backoff < 16) t.backoff++;

@@ -26,6 +26,7 @@ import { seqGt } from './seq';
 import { sendNodeAt } from './sendq';
 import { Cold, FL_ACK_DELAYED, FL_ACK_NOW, FL_ECN, FL_TS, FL_ZERO_WND_SENT, Tcb, addressesOf, coldOf } from './tcb';
 import { ecnFlags, ecnMark, ecnSynFlags, ecnSynMark } from './ecn';
+import { rcvBufMost, rcvTune } from './rcvtune';
 
 export const PROTO_TCP: u32 = 6;
 /** Payload pieces a segment may have: the header takes one descriptor of the frame. */
@@ -37,6 +38,7 @@ export const PIECES_MAX: u32 = TX_MAX_SEGS - 1;
  * upwards where it would otherwise take back what was offered (RFC 7323 §2.4).
  */
 export function windowToOffer(t: Tcb): u32 {
+  if (t.rcvBuf < rcvBufMost()) rcvTune(t);
   const free = t.rcvBuf > t.rcvQBytes ? t.rcvBuf - t.rcvQBytes : 0;
   const offered = <i32>(t.rcvAdv - t.rcvNxt);
   let window: u32 = offered > 0 ? <u32>offered : 0;

@@ -220,16 +220,15 @@ export class Cold {
   recoverFlight: u32;
   /** SND.NXT after a tail loss probe; its answer is awaited while FL_PROBED is set (RFC 8985 §7). */
   tlpEnd: u32;
-  /** Receive autotuning (rcvtune.ts): bytes read in the last round trip, where and when the measurement began. */
+  /** Receive autotuning (rcvtune.ts). */
   rcvSpace: u32;
-  rcvSpaceSeq: u32;
-  rcvSpaceMs: u32;
-  /** The receiver's estimate of the round trip, µs × 8, and its measurement without timestamps. */
+  rcvSpaceRead: u32;
+  rcvSpaceStart: u32;
   rcvRtt: u32;
   rcvRttSeq: u32;
-  rcvRttMs: u32;
-  /** Bytes that the application has read. */
-  rcvRead: u32;
+  rcvRttStart: u32;
+  /** When pmtu was lowered, ms; 0 = it is the route's (pmtu.ts). */
+  pmtuMs: u32;
   /** RFC 9293 §3.8.5: the urgent pointers, valid while F2_SND_URG and F2_RCV_URG are set. */
   sndUp: u32;
   rcvUp: u32;
@@ -324,6 +323,8 @@ export const F2_FRTO: u32 = 1 << 6;
 export const F2_FRTO_NEW: u32 = 1 << 7;
 /** The application has set the receive buffer: no autotuning. */
 export const F2_RCVBUF_LOCK: u32 = 1 << 8;
+/** A segment with an ECT or CE mark has arrived. */
+export const F2_ECN_SEEN: u32 = 1 << 9;
 
 export const CA_OPEN: u8 = 0;
 export const CA_RECOVERY: u8 = 1;

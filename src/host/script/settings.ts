@@ -139,6 +139,7 @@ function limitOf(field: 'rcvBufBytes' | 'sndBufBytes'): Apply {
     const limit = Number(value.trim().split(/\s+/)[2]);
     if (!(limit >= 2048)) return false;
     config[field] = limit;
+    if (field === 'rcvBufBytes') config.rcvBufMaxBytes = limit;
     return true;
   };
 }
