@@ -20,6 +20,7 @@ export {
   setOption,
   shutdown,
 } from './tcp/api';
+export { recordsInUse } from './tcp/records';
 export { rxPoolAdd } from './zbuf/rxpool';
 export {
   apiAlloc as alloc,

@@ -1,10 +1,11 @@
 // The build steps. Each is a no-op when its outputs are up to date with its inputs' content.
 //
 //   node scripts/build.mjs [layout] [wasm] [ts] [addon] [xdp]      (all of them when none is named)
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { writeLayout } from './gen-layout.mjs';
+import { instrument } from './lib/coverage.mjs';
 import { at, filesBelow, Missing, packageVersion, run, StepError, whenChanged } from './lib/step.mjs';
 
 const ends = (...suffixes) => {
@@ -25,16 +26,27 @@ async function layout() {
 }
 
 async function wasmTarget(target) {
-  const outputs = [`build/core.${target}.wasm`];
+  const output = `build/core.${target}.wasm`;
+  const outputs = [output];
+  if (target === 'coverage') outputs.push('build/core.coverage.json');
   if (target === 'release') outputs.push('build/core.release.wat');
   return whenChanged({
     name: `wasm-${target}`,
-    inputs: ['asconfig.json', ...filesBelow('assembly', ends('.ts'))],
+    inputs: [
+      'asconfig.json',
+      ...(target === 'coverage' ? ['scripts/lib/coverage.mjs'] : []),
+      ...filesBelow('assembly', ends('.ts')),
+    ],
     extra: `asc ${packageVersion('assemblyscript')}`,
     outputs,
     make: async () => {
       const asc = at('node_modules', 'assemblyscript', 'bin', 'asc.js');
       await run([process.execPath, asc, '--config', 'asconfig.json', '--target', target]);
+      if (target === 'coverage') {
+        const { wasm, sites } = instrument(readFileSync(at(output)));
+        writeFileSync(at(output), wasm);
+        writeFileSync(at('build/core.coverage.json'), JSON.stringify(sites));
+      }
     },
   });
 }
@@ -42,7 +54,7 @@ async function wasmTarget(target) {
 async function wasm() {
   needPackages();
   if (!existsSync(at('assembly', 'index.ts'))) throw new StepError('assembly/index.ts is missing');
-  const done = await Promise.allSettled([wasmTarget('debug'), wasmTarget('release')]);
+  const done = await Promise.allSettled(['debug', 'release', 'coverage'].map(wasmTarget));
   const failed = done.find((result) => result.status === 'rejected');
   if (failed) throw failed.reason;
   return done.some((result) => result.value);

@@ -112,6 +112,17 @@ export function rxPieceTotal(): u32 {
   return rxPieces;
 }
 
+function chainLength(head: u32): u32 {
+  let length: u32 = 0;
+  for (let r = head; r; r = load<u32>(r)) length++;
+  return length;
+}
+
+/** Records of all kinds that are not free. Walks the free lists: for tests, which end with none in use. */
+export function recordsInUse(): u32 {
+  return 2 * sendNodes + rxPieces - chainLength(sendFree) - chainLength(txFree) - chainLength(rxFree);
+}
+
 /** 0 when none is left. */
 export function sendNodeAlloc(): u32 {
   const r = sendFree;

@@ -75,6 +75,7 @@ type CoreExports = {
   refCount(addr: number): number;
   zbufInUse(): number;
   rxInUse(): number;
+  recordsInUse(): number;
   listen(addr: number, port: number, backlog: number, flags: number): number;
   accept(listener: number): number;
   connect(addr: number, port: number, localAddr: number, localPort: number, flags: number): number;
@@ -122,6 +123,8 @@ export interface Core extends Omit<CoreExports, 'init' | 'arenaNeeded' | 'rxPool
 export interface CreateCoreOptions {
   config: CoreConfig;
   build?: CoreBuild;
+  /** Instead of the build's own: an instrumented one. */
+  module?: WebAssembly.Module;
   onEvent: InlineEvent;
   /** Places zones in the memory at or after arenaEnd; returns where they are. */
   place(memory: WebAssembly.Memory, arenaEnd: number): Placement;
@@ -163,7 +166,7 @@ export function defaultBuild(): CoreBuild {
 export function createCore(options: CreateCoreOptions): Core {
   const { config } = options;
   const build = options.build ?? defaultBuild();
-  const module = coreModule(build);
+  const module = options.module ?? coreModule(build);
   const instantiate = (memory: WebAssembly.Memory): CoreExports =>
     instantiateSync<CoreExports>(module, { env: { memory }, host: { event: options.onEvent } }).exports;
 

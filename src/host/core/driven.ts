@@ -24,16 +24,19 @@ const STRIDE = 2048;
 export interface DriveOptions {
   onEvent?: InlineEvent;
   build?: CoreBuild;
+  /** Instead of the build's own: an instrumented one. */
+  module?: WebAssembly.Module;
   /** Bytes of a receive object, and so of the longest frame. */
   stride?: number;
 }
 
 export function driveCore(config: CoreConfig, options: DriveOptions = {}): DrivenCore {
-  const { build, stride = STRIDE } = options;
+  const { build, module, stride = STRIDE } = options;
   let pool = { base: 0, stride, count: 0 };
   const core = createCore({
     config,
     ...(build === undefined ? {} : { build }),
+    ...(module === undefined ? {} : { module }),
     onEvent: options.onEvent ?? (() => {}),
     place(_memory, arenaEnd) {
       pool = { base: arenaEnd, stride, count: Math.floor((config.rxZones * L.ZONE_BYTES) / stride) };
