@@ -16,6 +16,7 @@ export {
   listen,
   recv,
   send,
+  sendUrgent,
   sendv,
   setOption,
   shutdown,

@@ -3,6 +3,7 @@
 import { arenaReset } from './abi/arena';
 import { CNT_RxBytes, CNT_RxFrames, CNT_ZbufMisuse } from './abi/counters';
 import {
+  CFG_DELACK_US,
   CFG_MAX_CONNECTIONS,
   CFG_MAX_LISTENERS,
   CFG_PORT_HI,
@@ -53,8 +54,11 @@ export function arenaNeeded(): u32 {
 @inline const LISTENERS_MAX: u32 = 1 << 16;
 @inline const RECORDS_MAX: u32 = 1 << 24;
 
-/** What TCP's tables are sized by, within what their byte counts can hold. */
-function tableSizesFine(): bool {
+/** RFC 9293 §3.8.6.3: an ACK is delayed less than this. */
+@inline const DELACK_LIMIT_US: u32 = 500_000;
+
+/** What TCP's tables are sized by, within what their byte counts can hold, and bounds that TCP itself sets. */
+function parametersFine(): bool {
   const connections = load<u32>(CFG_MAX_CONNECTIONS);
   const listeners = load<u32>(CFG_MAX_LISTENERS);
   const records = load<u32>(CFG_SEGMENT_RECORDS);
@@ -64,7 +68,8 @@ function tableSizesFine(): bool {
     records - 1 < RECORDS_MAX &&
     load<u32>(CFG_PORT_LO) <= load<u32>(CFG_PORT_HI) &&
     load<u32>(CFG_PORT_LO) != 0 &&
-    load<u32>(CFG_PORT_HI) < 65536
+    load<u32>(CFG_PORT_HI) < 65536 &&
+    load<u32>(CFG_DELACK_US) < DELACK_LIMIT_US
   );
 }
 
@@ -72,7 +77,7 @@ function tableSizesFine(): bool {
 export function init(): i32 {
   if (initialised) return -EALREADY;
   countersInit();
-  let error = tableSizesFine() ? arenaReset() : -EINVAL;
+  let error = parametersFine() ? arenaReset() : -EINVAL;
   randSeed(load<u32>(CFG_SEED_LO), load<u32>(CFG_SEED_HI));
   timersInit();
   if (error == 0) error = ringsInit();

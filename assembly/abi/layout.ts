@@ -90,6 +90,11 @@ export const EVENT_HANDLE: u32 = 0;
 export const EVENT_KIND: u32 = 4;
 export const EVENT_A: u32 = 8;
 export const EVENT_B: u32 = 12;
+/**
+ * What an application may want to know and need not act on (RFC 9293 §3.9.1.8): a = REPORT_… bits, above bit 8 the
+ * errno of the ICMP error; b = bytes to read until the end of urgent data.
+ */
+export const EV_REPORT: u32 = 0;
 /** Batch: the listener has connections to accept(). Inline: a = handle of the new connection. */
 export const EV_ACCEPT: u32 = 1;
 /** The active open is done. */
@@ -106,6 +111,13 @@ export const EV_ERROR: u32 = 6;
 export const EV_CLOSED: u32 = 7;
 /** A neighbour wants resolving by the kernel: a = address of the 16-byte IP address. Handle 0. */
 export const EV_NEIGH: u32 = 8;
+
+/** An ICMP error about the connection, which goes on (RFC 9293 §3.9.2.2). */
+export const REPORT_ICMP: u32 = 1;
+/** The same segment has been retransmitted three times without an answer (RFC 9293 §3.8.3, R1). */
+export const REPORT_RETRANSMISSIONS: u32 = 2;
+/** The urgent pointer has advanced (RFC 9293 §3.8.5). */
+export const REPORT_URGENT: u32 = 4;
 
 // ---- configuration, written by the host before init() ------------------------------------------------------
 export const CFG: u32 = 2048;
@@ -226,6 +238,16 @@ export const OPT_TOS: u32 = 9;
 /** IP_TTL or IPV6_UNICAST_HOPS, 1 to 255; 0 = the default. */
 export const OPT_TTL: u32 = 10;
 
+/** REPORT_… that are wanted; all by default. */
+export const OPT_REPORTS: u32 = 11;
+/** Bytes to read until the end of urgent data, 0 when there is none; cannot be set. */
+export const OPT_URGENT_BYTES: u32 = 12;
+/**
+ * How long close() may take to deliver what is queued before the connection is reset (SO_LINGER, without waiting);
+ * 0: reset at once. 2^53, the default: until the protocol gives up.
+ */
+export const OPT_LINGER_US: u32 = 13;
+
 // congestion control algorithms
 export const CC_RENO: u32 = 0;
 export const CC_CUBIC: u32 = 1;
@@ -253,6 +275,7 @@ export const EFAULT: i32 = 14;
 export const EBUSY: i32 = 16;
 export const EINVAL: i32 = 22;
 export const EPIPE: i32 = 32;
+export const EPROTO: i32 = 71;
 export const EMSGSIZE: i32 = 90;
 export const ENOPROTOOPT: i32 = 92;
 export const EADDRINUSE: i32 = 98;

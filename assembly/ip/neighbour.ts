@@ -258,6 +258,23 @@ function ask(entry: u32): void {
   timerArm(entry + N_TIMER, nowUs + ARP_INTERVAL_US);
 }
 
+/**
+ * A transport gets no answer by way of this neighbour: it is asked at once whether it still is there. Where the host
+ * resolves, the host is told that the neighbour is wanted; what it says holds until then. `entry` may be 0.
+ */
+export function neighbourDoubt(entry: u32): void {
+  if (entry == 0 || load<u32>(entry, N_STATE) != NEIGH_REACHABLE) return;
+  if (load<u32>(CFG_FLAGS) & CFGF_NEIGH_EVENTS) {
+    eventPush(0, EV_NEIGH, entry, 0);
+    return;
+  }
+  if (load<u8>(entry, N_HOST) != 0) return;
+  timerRemove(entry + N_TIMER);
+  store<u32>(entry, NEIGH_PROBE, N_STATE);
+  store<u8>(entry, 0, N_PROBES);
+  ask(entry);
+}
+
 /** Takes the waiting frames off the entry. */
 function detach(entry: u32): u32 {
   const list = load<u32>(entry, N_HEAD);

@@ -39,7 +39,7 @@ import {
   sameAddress,
   sourceFor,
 } from './interface';
-import { neighbourGet } from './neighbour';
+import { neighbourDoubt, neighbourGet } from './neighbour';
 
 // Route, 64 bytes. dst has its host bits cleared.
 //   0     16     32        48              52    56      60
@@ -277,6 +277,11 @@ function fill(dst: u32, remote: u32): u32 {
   store<u32>(dst, mtu == 0 ? linkMtu : max(min(mtu, linkMtu), IPV4_MIN_MTU), D_MTU);
   store<u32>(dst, sourceFor(nextHop, remote), D_SOURCE);
   return dst;
+}
+
+/** Negative advice about the way to `remote` (RFC 1122 §3.3.1.4): nothing sent there is answered. */
+export function dstDoubt(dst: u32, remote: u32): void {
+  if (dstIs(dst, remote)) neighbourDoubt(load<u32>(dst, D_NEIGHBOUR));
 }
 
 /** Bytes of the largest IP packet to this destination. */

@@ -22,13 +22,19 @@ import {
   OPT_CONGESTION,
   OPT_KEEPALIVE,
   OPT_KEEPALIVE_TIME_US,
+  OPT_LINGER_US,
   OPT_NODELAY,
   OPT_QUICKACK,
   OPT_RCV_BUF_BYTES,
+  OPT_REPORTS,
   OPT_SND_BUF_BYTES,
   OPT_TOS,
   OPT_TTL,
+  OPT_URGENT_BYTES,
   OPT_USER_TIMEOUT_US,
+  REPORT_ICMP,
+  REPORT_RETRANSMISSIONS,
+  REPORT_URGENT,
   SOCK_INLINE,
   TCP_CLOSE,
   TCP_CLOSE_WAIT,
@@ -51,12 +57,14 @@ import { connectionInit, synStart } from './handshake';
 import { infoWrite } from './info';
 import { keepaliveStart } from './keepalive';
 import { acceptTake, isAnyAddress, listenerAdd, listenerClose, listenerTaken } from './listen';
-import { ackSend, tcpOutput } from './output';
+import { ackSend, tcpOutput, wantOutput } from './output';
 import { portChoose } from './port';
 import { rcvqTake, takenAddr, takenLen } from './recvq';
 import { sendqAppend, sendqHasRoom, sendqUndo } from './sendq';
+import { urgentLeft, urgentQueued } from './urgent';
 import {
   F2_RCVBUF_LOCK,
+  FL_ACK_NOW,
   FL_DATA_SIGNALLED,
   FL_FIN_QUEUED,
   FL_FIN_RCVD,
@@ -76,6 +84,9 @@ import { ccStart } from './congestion/index';
 /** Bounds of the buffer options, bytes. Windows beyond 1 GiB cannot be told apart from old segments (RFC 7323 §2.3). */
 const BUFFER_LEAST: f64 = 2048;
 const BUFFER_MOST: f64 = 1073725440;
+/** Of any option. */
+const VALUE_MOST: f64 = 9007199254740992;
+const REPORTS_ALL: u32 = REPORT_ICMP | REPORT_RETRANSMISSIONS | REPORT_URGENT;
 /** Largest iov of one call. */
 const IOV_MOST: u32 = 1024;
 
@@ -165,6 +176,18 @@ function sendError(t: Tcb): i32 {
   return -EPIPE;
 }
 
+/** Checks and queues one piece: `len`, or -errno. */
+@inline
+function sendQueue(t: Tcb, addr: u32, len: u32): i32 {
+  const checked = zbufCheck(addr, len);
+  if (checked) return checked;
+  if (!sendqHasRoom(t, len, 1) || !sendqAppend(t, addr, len)) {
+    t.flags |= FL_WRITE_WANTED;
+    return -EAGAIN;
+  }
+  return <i32>len;
+}
+
 /** Queues [addr, addr + len) of an object by reference. All or nothing: `len`, or -EAGAIN and EV_WRITE later. */
 export function send(handle: i32, addr: u32, len: u32): i32 {
   const at = connection(handle);
@@ -173,14 +196,32 @@ export function send(handle: i32, addr: u32, len: u32): i32 {
   const error = sendError(t);
   if (error) return error;
   if (len == 0) return 0;
-  const checked = zbufCheck(addr, len);
-  if (checked) return checked;
-  if (!sendqHasRoom(t, len, 1) || !sendqAppend(t, addr, len)) {
-    t.flags |= FL_WRITE_WANTED;
-    return -EAGAIN;
-  }
+  const queued = sendQueue(t, addr, len);
+  if (queued > 0) tcpOutput(t);
+  return queued;
+}
+
+/**
+ * The same, and what is queued now is urgent up to its last byte (RFC 9293 §3.8.5). For old applications: middleboxes
+ * clear the flag, and receivers disagree about what it means (RFC 6093 §3).
+ */
+export function sendUrgent(handle: i32, addr: u32, len: u32): i32 {
+  const at = connection(handle);
+  if (!at) return -EBADF;
+  const t = tcbAt(at);
+  const error = sendError(t);
+  if (error) return error;
+  if (len == 0) return -EINVAL;
+  const queued = sendQueue(t, addr, len);
+  if (queued < 0) return queued;
+  urgentQueued(t);
   tcpOutput(t);
-  return <i32>len;
+  // The peer learns of it even while its window keeps the data back.
+  if (t.sndNxt != t.sndEnd && (t.state == TCP_ESTABLISHED || t.state == TCP_CLOSE_WAIT)) {
+    t.flags |= FL_ACK_NOW;
+    wantOutput(t);
+  }
+  return queued;
 }
 
 /** The same for the `n` pieces of the iov at `iov`. */
@@ -302,7 +343,7 @@ export function setOption(handle: i32, option: u32, value: f64): i32 {
   if (!at) return -EBADF;
   const t = tcbAt(at);
   const c = coldOf(t);
-  if (!(value >= 0 && value <= 9007199254740992)) return -EINVAL;
+  if (!(value >= 0 && value <= VALUE_MOST)) return -EINVAL;
   switch (option) {
     case OPT_NODELAY:
       setFlag(t, FL_NODELAY, value);
@@ -343,6 +384,13 @@ export function setOption(handle: i32, option: u32, value: f64): i32 {
       if (value > 255) return -EINVAL;
       c.ttl = <u8>value;
       return 0;
+    case OPT_REPORTS:
+      if (value > REPORTS_ALL) return -EINVAL;
+      c.reportsOff = ~(<u32>value) & REPORTS_ALL;
+      return 0;
+    case OPT_LINGER_US:
+      c.lingerMs = value == VALUE_MOST ? 0 : <u32>min<f64>(Math.ceil(value / 1000), 0x7ffffffe) + 1;
+      return 0;
   }
   return -ENOPROTOOPT;
 }
@@ -374,6 +422,12 @@ export function getOption(handle: i32, option: u32): f64 {
       return c.tos;
     case OPT_TTL:
       return c.ttl;
+    case OPT_REPORTS:
+      return ~c.reportsOff & REPORTS_ALL;
+    case OPT_URGENT_BYTES:
+      return urgentLeft(t);
+    case OPT_LINGER_US:
+      return c.lingerMs ? <f64>(c.lingerMs - 1) * 1000 : VALUE_MOST;
   }
   return -ENOPROTOOPT;
 }

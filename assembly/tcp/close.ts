@@ -179,9 +179,12 @@ export function closeConnection(t: Tcb): void {
     count(CNT_TcpExtTCPAbortOnClose);
     return connectionReset(t);
   }
+  const linger = coldOf(t).lingerMs;
+  if (linger == 1 && state != TCP_TIME_WAIT) return connectionReset(t);
   rcvqPurge(t);
   t.flags |= FL_ORPHAN;
   t.evPending = 0;
+  if (linger != 0 && state != TCP_TIME_WAIT) timerArm(longTimer(t), nowUs + <u64>(linger - 1) * 1000);
   if (state == TCP_TIME_WAIT) {
     timeWaitList(t);
     return;
@@ -216,6 +219,11 @@ export function finAcked(t: Tcb): void {
 
 function finWait2Arm(t: Tcb): void {
   timerArm(longTimer(t), nowUs + load<u32>(CFG_FIN_WAIT2_US));
+}
+
+/** What was queued at close() has not been delivered in the time that the application gave it (OPT_LINGER_US). */
+export function lingerExpired(t: Tcb): void {
+  connectionReset(t);
 }
 
 /** Nobody is left to read, and the peer does not close: forget it. What it may still send is answered by an RST. */

@@ -3,11 +3,23 @@
 // imported callback, when the segment that caused them has been dealt with.
 
 import { eventPush } from '../abi/rings';
-import { EV_ACCEPT, EV_CLOSED, EV_CONNECT, EV_DATA, EV_EOF, EV_ERROR, EV_WRITE } from '../abi/layout';
+import {
+  EV_ACCEPT,
+  EV_CLOSED,
+  EV_CONNECT,
+  EV_DATA,
+  EV_EOF,
+  EV_ERROR,
+  EV_REPORT,
+  EV_WRITE,
+  REPORT_ICMP,
+} from '../abi/layout';
 import { hostEvent } from '../host';
 import { slotReap, stillHeld } from './handle';
 import { rcvqTake, takenAddr, takenLen } from './recvq';
+import { urgentLeft } from './urgent';
 import {
+  Cold,
   FL_ACCEPT_QUEUE,
   FL_DATA_SIGNALLED,
   FL_INLINE,
@@ -49,18 +61,26 @@ export function eventData(t: Tcb): void {
   eventRaise(t, EV_DATA);
 }
 
+/** What EV_REPORT says. */
+function reported(c: Cold): u32 {
+  const what: u32 = c.reports;
+  return what & REPORT_ICMP ? what | (c.softError << 8) : what;
+}
+
 @inline
 function argument(t: Tcb, kind: u32): u32 {
   if (kind == EV_DATA) return t.rcvQBytes;
   if (kind == EV_ERROR) return coldOf(t).error;
+  if (kind == EV_REPORT) return reported(coldOf(t));
   return 0;
 }
 
-/** Order of delivery: a connection exists before it has data, data comes before the end. */
+/** Order of delivery: a connection exists before it has data, what is urgent comes before data, and data before the end. */
 @inline
 function nextKind(pending: u32): u32 {
   if (pending & (1 << EV_ACCEPT)) return EV_ACCEPT;
   if (pending & (1 << EV_CONNECT)) return EV_CONNECT;
+  if (pending & (1 << EV_REPORT)) return EV_REPORT;
   if (pending & (1 << EV_DATA)) return EV_DATA;
   if (pending & (1 << EV_WRITE)) return EV_WRITE;
   if (pending & (1 << EV_EOF)) return EV_EOF;
@@ -73,13 +93,17 @@ export function deliverInline(t: Tcb): void {
   const handle = t.handle;
   while (true) {
     const pending: u32 = t.evPending;
-    if (pending & ((1 << EV_ACCEPT) | (1 << EV_CONNECT))) {
+    if (pending & ((1 << EV_ACCEPT) | (1 << EV_CONNECT) | (1 << EV_REPORT))) {
       const kind = nextKind(pending);
       t.evPending = <u8>(pending & ~((<u32>1) << kind));
       if (kind == EV_ACCEPT) {
         const listener = coldOf(t).listener;
         coldOf(t).listener = 0;
         hostEvent(tcbAt(listener).handle, EV_ACCEPT, handle, 0);
+      } else if (kind == EV_REPORT) {
+        const what = argument(t, kind);
+        coldOf(t).reports = 0;
+        hostEvent(handle, kind, what, urgentLeft(t));
       } else hostEvent(handle, kind, 0, 0);
     } else if (rcvqTake(t)) hostEvent(handle, EV_DATA, takenAddr, takenLen);
     else if (pending == 0) return;
@@ -103,7 +127,8 @@ export function flushEvents(): void {
     } else {
       while (t.evPending != 0) {
         const kind = nextKind(t.evPending);
-        if (!eventPush(t.handle, kind, argument(t, kind), 0)) return;
+        if (!eventPush(t.handle, kind, argument(t, kind), kind == EV_REPORT ? urgentLeft(t) : 0)) return;
+        if (kind == EV_REPORT) coldOf(t).reports = 0;
         t.evPending &= <u8>~((<u32>1) << kind);
       }
     }

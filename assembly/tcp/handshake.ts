@@ -26,7 +26,6 @@ import {
   CFG_SYNACK_RETRIES,
   CFG_SYN_RETRIES,
   ECONNREFUSED,
-  ETIMEDOUT,
   EV_ACCEPT,
   EV_CONNECT,
   EV_WRITE,
@@ -50,6 +49,7 @@ import { keepaliveStart } from './keepalive';
 import { acceptAdd, acceptFull, halfOpenAdd, halfOpenEvict, leaveListener } from './listen';
 import { TS_BYTES, WSCALE_MAX, optHasTs, optMss, optSackPermitted, optTsEcr, optTsVal, optWscale } from './options';
 import { wantOutput } from './output';
+import { R1, pathDoubted, silenceErrno } from './report';
 import { resetAnswer } from './reset';
 import { rtoArm, rtoInit, rttSample, userTimedOut } from './rto';
 import { segmentSyn } from './segment';
@@ -196,10 +196,11 @@ export function synOwed(t: Tcb): void {
 export function synExpired(t: Tcb): void {
   const limit = load<u32>(t.state == TCP_SYN_SENT ? CFG_SYN_RETRIES : CFG_SYNACK_RETRIES);
   if (<u32>t.retries >= limit || userTimedOut(t, t.lastSendMs)) {
-    connectionAborted(t, ETIMEDOUT);
+    connectionAborted(t, silenceErrno(t));
     return;
   }
   t.retries++;
+  if (<u32>t.retries >= R1) pathDoubted(t);
   if (t.backoff < 16) t.backoff++;
   coldOf(t).flags2 |= F2_SYN_RETRANS;
   count(CNT_TcpExtTCPSynRetrans);
@@ -266,6 +267,8 @@ function inherit(t: Tcb, l: Tcb): void {
   c.cc = from.cc;
   c.tos = from.tos;
   c.ttl = from.ttl;
+  c.reportsOff = from.reportsOff;
+  c.lingerMs = from.lingerMs;
 }
 
 function takeSyn(t: Tcb): void {

@@ -3,7 +3,7 @@
 import { CNT_TcpInErrs, CNT_TcpInSegs } from '../abi/counters';
 import { TCP_CLOSE, TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYN_SENT, TCP_TIME_WAIT } from '../abi/layout';
 import { count } from '../abi/runtime';
-import { TCPF_ACK, TCPF_FIN, TCPF_PSH, TCPF_RST, TCPF_SYN, tcpFits } from '../wire/tcp';
+import { TCPF_ACK, TCPF_FIN, TCPF_PSH, TCPF_RST, TCPF_SYN, TCPF_URG, tcpFits } from '../wire/tcp';
 import { ackProcess, mayAnswer } from './ack';
 import { segAck, segAddresses, segAt, segFlags, segLen, segPayload, segRead, segSeq, segSpace } from './arrival';
 import { checkReset, checkSequence, checkSyn, checkTimestamp, pawsOld, updateTimestamp } from './checks';
@@ -22,6 +22,7 @@ import { resetAnswer } from './reset';
 import { seqGt } from './seq';
 import { FL_ECN, FL_INLINE, FL_TS, Tcb, coldOf, tcbAt } from './tcb';
 import { ecnOnData } from './ecn';
+import { urgentArrives } from './urgent';
 
 /**
  * Takes a segment of `l4Len` bytes at `tcp`, checksum verified. `addresses`: 32 bytes, local and remote address. The
@@ -89,6 +90,7 @@ function synchronized(t: Tcb): void {
   if (t.flags & FL_ECN) ecnOnData(t);
   if (t.state == TCP_SYN_RECV && !openingAck(t)) return;
   if (!ackProcess(t)) return;
+  if (segFlags & TCPF_URG) urgentArrives(t);
   if (!dataProcess(t)) return;
   finProcess(t);
 }

@@ -2,19 +2,13 @@
 // keepIntvl with an old sequence number, which a living peer answers.
 
 import { CNT_TcpExtTCPAbortOnTimeout, CNT_TcpExtTCPKeepAlive } from '../abi/counters';
-import {
-  CFG_KEEPALIVE_PROBES,
-  ETIMEDOUT,
-  TCP_CLOSE_WAIT,
-  TCP_ESTABLISHED,
-  TCP_FIN_WAIT1,
-  TCP_FIN_WAIT2,
-} from '../abi/layout';
+import { CFG_KEEPALIVE_PROBES, TCP_CLOSE_WAIT, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2 } from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
 import { timerArm } from '../timer/wheel';
 import { TCPF_ACK } from '../wire/tcp';
 import { connectionAborted } from './close';
 import { nowMs } from './isn';
+import { silenceErrno } from './report';
 import { segmentReset, segmentSend } from './segment';
 import { FL_KEEPALIVE, FL_ORPHAN, FL_PERSIST, Tcb, coldOf, longTimer } from './tcb';
 
@@ -48,7 +42,7 @@ export function keepaliveExpired(t: Tcb): void {
   if (<u32>t.probes >= load<u32>(CFG_KEEPALIVE_PROBES)) {
     count(CNT_TcpExtTCPAbortOnTimeout);
     segmentReset(t);
-    connectionAborted(t, ETIMEDOUT);
+    connectionAborted(t, silenceErrno(t));
     return;
   }
   // Not counted when the ring is full: it was not sent.

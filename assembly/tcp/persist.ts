@@ -4,13 +4,14 @@
 // less than silly-window avoidance waits for, the timer overrides it and sends what fits (§3.8.6.2.1 case 4).
 
 import { CNT_TcpExtTCPAbortOnTimeout, CNT_TcpExtTCPZeroWindowProbe } from '../abi/counters';
-import { CFG_RETRIES, ETIMEDOUT } from '../abi/layout';
+import { CFG_RETRIES } from '../abi/layout';
 import { count } from '../abi/runtime';
 import { timerArmed } from '../timer/wheel';
 import { TCPF_ACK } from '../wire/tcp';
 import { connectionAborted } from './close';
 import { nowMs } from './isn';
 import { sendForced, wantOutput } from './output';
+import { silenceErrno } from './report';
 import { rtoArm, userTimedOut } from './rto';
 import { segmentSend } from './segment';
 import { FL_PERSIST, Tcb, coldOf, retransmitTimer } from './tcb';
@@ -31,7 +32,7 @@ export function persistExpired(t: Tcb): void {
   if (<i32>(t.lastRecvMs - c.probeSentMs) >= 0 && t.probes != 0) t.probes = 0;
   if (<u32>t.probes >= load<u32>(CFG_RETRIES) || (t.probes != 0 && userTimedOut(t, c.probeSentMs))) {
     count(CNT_TcpExtTCPAbortOnTimeout);
-    connectionAborted(t, ETIMEDOUT);
+    connectionAborted(t, silenceErrno(t));
     return;
   }
   if (sendForced(t)) return;

@@ -17,7 +17,6 @@ import {
   CFG_RTO_MIN_US,
   CFG_RTO_STEADY_US,
   CTL_TX_TAIL,
-  ETIMEDOUT,
 } from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
 import { timerArm } from '../timer/wheel';
@@ -26,6 +25,7 @@ import { ccOnRto } from './congestion/index';
 import { nowMs } from './isn';
 import { tcpOutput } from './output';
 import { TXM_SACKED } from './records';
+import { R1, pathDoubted, silenceErrno } from './report';
 import { CA_LOSS, CA_OPEN, FL_PROBED, FL_TLP, Tcb, coldOf, pipe, retransmitTimer } from './tcb';
 import { markTimedOut, txSegAt } from './txseg';
 import { undoRemember } from './undo';
@@ -102,12 +102,17 @@ export function rtoExpired(t: Tcb): void {
     return;
   }
   const c = coldOf(t);
-  // A peer that keeps its window shut but answers is alive (RFC 9293 §3.8.6.1): such an expiry does not count.
-  const alive = t.sndWnd == 0 && t.retries != 0 && <i32>(t.lastRecvMs - c.probeSentMs) >= 0;
-  if (!alive) t.retries++;
-  if (<u32>t.retries > load<u32>(CFG_RETRIES) || (!alive && userTimedOut(t, head.firstMs))) {
+  // A peer that answers, but has no window for the segment, is alive (RFC 9293 §3.8.6 SHLD-17): no expiry that counts.
+  const alive = <u32>head.len > t.sndWnd && t.retries != 0 && <i32>(t.lastRecvMs - c.probeSentMs) >= 0;
+  if (!alive) {
+    if (t.retries != 255) t.retries++;
+    if (<u32>t.retries >= R1) pathDoubted(t);
+  }
+  // R2 of §3.8.3: the user's timeout, else a number of retransmissions.
+  const limitMs = c.userTimeoutMs;
+  if (!alive && (limitMs ? nowMs() - head.firstMs >= limitMs : <u32>t.retries > load<u32>(CFG_RETRIES))) {
     count(CNT_TcpExtTCPAbortOnTimeout);
-    connectionAborted(t, ETIMEDOUT);
+    connectionAborted(t, silenceErrno(t));
     return;
   }
   count(CNT_TcpExtTCPTimeouts);
@@ -127,7 +132,9 @@ export function rtoExpired(t: Tcb): void {
   t.flags &= ~FL_PROBED;
   c.probeSentMs = nowMs();
   if (t.backoff < 16) t.backoff++;
-  rtoArm(t);
+  // Not later than the user's timeout ends (RFC 5482 §3).
+  const leftUs = limitMs ? <u64>max<i32>(<i32>(head.firstMs + limitMs - nowMs()), 1) * 1000 : u64.MAX_VALUE;
+  timerArm(retransmitTimer(t), nowUs + min(rtoNow(t), leftUs));
   tcpOutput(t);
 }
 

@@ -24,9 +24,21 @@ import {
 import { optWrite, optWriteSyn, sackBytes } from './options';
 import { seqGt } from './seq';
 import { sendNodeAt } from './sendq';
-import { Cold, FL_ACK_DELAYED, FL_ACK_NOW, FL_ECN, FL_TS, FL_ZERO_WND_SENT, Tcb, addressesOf, coldOf } from './tcb';
+import {
+  Cold,
+  F2_SND_URG,
+  FL_ACK_DELAYED,
+  FL_ACK_NOW,
+  FL_ECN,
+  FL_TS,
+  FL_ZERO_WND_SENT,
+  Tcb,
+  addressesOf,
+  coldOf,
+} from './tcb';
 import { ecnFlags, ecnMark, ecnSynFlags, ecnSynMark } from './ecn';
 import { rcvBufMost, rcvTune } from './rcvtune';
+import { urgentPut } from './urgent';
 
 export const PROTO_TCP: u32 = 6;
 /** Payload pieces a segment may have: the header takes one descriptor of the frame. */
@@ -116,6 +128,7 @@ export function segmentSend(t: Tcb, seq: u32, node: u32, len: u32, flags: u32): 
     service |= ecnMark(t, fresh);
   }
   putHeader(t, h, seq, t.rcvNxt, length, flags, windowToOffer(t));
+  if (c.flags2 & F2_SND_URG) urgentPut(t, h, seq);
   let at = node;
   let from = seq;
   let left = len;

@@ -139,6 +139,8 @@ export class Cold {
   /** Payload bytes sent, retransmissions included, and those alone. */
   bytesSent: u64;
   bytesRetrans: u64;
+  /** RCV.UP as a position in the stream of received bytes: of the first one that is not urgent. */
+  urgentEnd: u64;
   /** Segments delivered to the peer, and those of them that it reported as marked (RFC 3168). */
   delivered: u32;
   deliveredCe: u32;
@@ -149,7 +151,8 @@ export class Cold {
   ttl: u8;
   /** CC_… */
   cc: u8;
-  spare0: u8;
+  /** REPORT_… that the application has not been told yet. */
+  reports: u8;
   /** RACK's view (rack.ts). */
   rackXmit: u64;
   rackEnd: u32;
@@ -229,9 +232,15 @@ export class Cold {
   rcvRttStart: u32;
   /** When pmtu was lowered, ms; 0 = it is the route's (pmtu.ts). */
   pmtuMs: u32;
-  /** RFC 9293 §3.8.5: the urgent pointers, valid while F2_SND_URG and F2_RCV_URG are set. */
+  /** SND.UP of RFC 9293 §3.8.5, while F2_SND_URG is set: the number behind the urgent data. */
   sndUp: u32;
-  rcvUp: u32;
+  /** The last ICMP error that did not end the connection, and when it came. */
+  softError: u32;
+  softMs: u32;
+  /** REPORT_… that the application does not want. */
+  reportsOff: u32;
+  /** OPT_LINGER_US in ms, and 1 more; 0 = for as long as it takes. */
+  lingerMs: u32;
   /** For info(): reordering events seen, duplicates reported by the peer, segments received out of order. */
   reordSeen: u32;
   dsackDups: u32;
@@ -325,6 +334,9 @@ export const F2_FRTO_NEW: u32 = 1 << 7;
 export const F2_RCVBUF_LOCK: u32 = 1 << 8;
 /** A segment with an ECT or CE mark has arrived. */
 export const F2_ECN_SEEN: u32 = 1 << 9;
+
+/** Urgent data is queued or in flight (urgent.ts). */
+export const F2_SND_URG: u32 = 1 << 31;
 
 export const CA_OPEN: u8 = 0;
 export const CA_RECOVERY: u8 = 1;

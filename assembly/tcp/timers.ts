@@ -2,10 +2,10 @@
 //
 //   retransmit   SYN and SYN-ACK, retransmission, zero-window probes
 //   delack       delayed ACK
-//   long         keepalive, FIN-WAIT-2 of an orphan, TIME-WAIT
+//   long         keepalive, linger and FIN-WAIT-2 of an orphan, TIME-WAIT
 
 import { TCP_FIN_WAIT2, TCP_SYN_RECV, TCP_SYN_SENT, TCP_TIME_WAIT } from '../abi/layout';
-import { finWait2Expired, timeWaitExpired } from './close';
+import { finWait2Expired, lingerExpired, timeWaitExpired } from './close';
 import { delackExpired } from './delack';
 import { deliverInline } from './events';
 import { synExpired } from './handshake';
@@ -30,6 +30,7 @@ export function tcpTimer(tcb: u32, nodeOffset: u32): void {
     else rtoExpired(t);
   } else if (state == TCP_TIME_WAIT) timeWaitExpired(t);
   else if (state == TCP_FIN_WAIT2 && t.flags & FL_ORPHAN) finWait2Expired(t);
+  else if (t.flags & FL_ORPHAN) lingerExpired(t);
   else keepaliveExpired(t);
   if (t.handle == handle && t.evPending != 0 && t.flags & FL_INLINE) deliverInline(t);
 }

@@ -41,7 +41,7 @@ const internet: ProfileParameters = {
   delackUs: 40_000,
   timeWaitUs: 60 * SECOND_US,
   finWait2Us: 60 * SECOND_US,
-  synRetries: 6,
+  synRetries: 7, // with the initial timeout 247 s: RFC 9293 §3.8.3 asks for 3 minutes
   synackRetries: 5,
   retries: 15,
   keepaliveTimeUs: 7200 * SECOND_US, // RFC 9293 §3.8.4
@@ -64,6 +64,7 @@ export const profiles: Readonly<Record<ProfileName, ProfileParameters>> = {
     finWait2Us: 60 * SECOND_US, // tcp_fin_timeout
     initCwndSegments: 10, // TCP_INIT_CWND
     tlpSlackUs: 2_000, // TCP_TIMEOUT_MIN
+    synRetries: 6, // tcp_syn_retries
     rcvBufMaxBytes: 6_291_456, // net.ipv4.tcp_rmem[2]
     tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_LINUX_CWND,
   },
@@ -76,7 +77,7 @@ export const profiles: Readonly<Record<ProfileName, ProfileParameters>> = {
     delackUs: 1_000,
     timeWaitUs: SECOND_US,
     finWait2Us: 10 * SECOND_US,
-    synRetries: 10,
+    synRetries: 95, // with the longest timeout 185 s: RFC 9293 §3.8.3 asks for 3 minutes
     synackRetries: 10,
     retries: 100, // with the steady timeout about 100 s, RFC 9293 §3.8.3's R2
     rtoSteadyUs: 10_000,

@@ -66,6 +66,8 @@ export interface SocketHandler {
   data?(a: number, b: number): void;
   writable?(): void;
   eof?(): void;
+  /** `what`: REPORT_… bits; `errno` of an ICMP error, else 0; `urgentBytes` to read until the end of urgent data. */
+  report?(what: number, errno: number, urgentBytes: number): void;
   /** The connection is dead; close() releases the handle. */
   error?(errno: number): void;
   closed?(): void;
@@ -177,6 +179,9 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
         break;
       case L.EV_EOF:
         handler.eof?.();
+        break;
+      case L.EV_REPORT:
+        handler.report?.(a & 0xff, a >>> 8, b);
         break;
       case L.EV_ERROR:
         handler.error?.(a);

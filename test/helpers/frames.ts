@@ -17,6 +17,7 @@ export interface TcpFields {
   ack: number;
   flags: number;
   window: number;
+  urgent?: number;
   options?: Uint8Array;
   payload?: Uint8Array;
 }
@@ -40,6 +41,7 @@ export function tcpFrame(fields: TcpFields, from = PEER_IP, to = OWN_IP): Uint8A
   dv.setUint8(at + 12, ((TCP + optionBytes) / 4) << 4);
   dv.setUint8(at + 13, fields.flags);
   dv.setUint16(at + 14, fields.window);
+  dv.setUint16(at + 18, fields.urgent ?? 0);
   frame.set(options, at + TCP);
   frame.set(payload, at + TCP + optionBytes);
   fixChecksums(frame);
@@ -96,6 +98,7 @@ export function arpFrame(operation: number, senderIp = PEER_IP, targetIp = OWN_I
 
 /** What a frame says, when it is TCP over IPv4. */
 export interface ParsedTcp extends TcpFields {
+  urgent: number;
   payload: Uint8Array;
   options: Uint8Array;
 }
@@ -112,6 +115,7 @@ export function parseTcp(frame: Uint8Array): ParsedTcp | null {
     ack: dv.getUint32(at + 8),
     flags: frame[at + 13],
     window: dv.getUint16(at + 14),
+    urgent: dv.getUint16(at + 18),
     options: frame.slice(at + TCP, at + header),
     payload: frame.slice(at + header, ETH + dv.getUint16(16)),
   };

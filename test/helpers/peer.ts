@@ -26,6 +26,8 @@ export interface SegmentOptions {
   seq?: number;
   ack?: number;
   win?: number;
+  /** The urgent pointer's field. */
+  urg?: number;
   /** Bytes of payload, or the payload. */
   len?: number;
   payload?: Uint8Array;
@@ -40,6 +42,7 @@ export interface Heard {
   seq: number;
   ack: number;
   win: number;
+  urg: number;
   payload: Uint8Array;
   options: Uint8Array;
   srcPort: number;
@@ -114,6 +117,7 @@ export class Peer {
       ack: bits & F.ACK ? this.iss + (o.ack ?? 1) : 0,
       flags: bits,
       window: o.win ?? 65535,
+      urgent: o.urg ?? 0,
       options: Uint8Array.from(o.options ?? []),
       payload: o.payload ?? content((o.seq ?? 1) - 1, o.len ?? 0),
     });
@@ -134,6 +138,7 @@ export class Peer {
         seq: signed(segment.seq - this.iss),
         ack: segment.flags & F.ACK ? signed(segment.ack - IRS) : 0,
         win: segment.window,
+        urg: segment.urgent,
         payload: segment.payload,
         options: segment.options,
         srcPort: segment.srcPort,

@@ -80,6 +80,7 @@ type CoreExports = {
   accept(listener: number): number;
   connect(addr: number, port: number, localAddr: number, localPort: number, flags: number): number;
   send(handle: number, addr: number, len: number): number;
+  sendUrgent(handle: number, addr: number, len: number): number;
   sendv(handle: number, iov: number, count: number): number;
   recv(handle: number, iov: number, maxPieces: number): number;
   shutdown(handle: number): number;

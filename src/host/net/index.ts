@@ -6,6 +6,7 @@ import { NetContext, type StackSource } from './context.js';
 import { bindNet } from './net.js';
 
 export type { AddressInfo } from 'node:net';
+export type { ConnectionReport } from '../report.js';
 export { type Connect, type ConnectionListener, type CreateServer, createNet, type Net } from './net.js';
 export type { ConnectOptions, ListenOptions, OnReadOptions, ServerOptions, SocketOptions } from './options.js';
 export type { DropArgument } from './server.js';

@@ -23,6 +23,8 @@ export interface SocketOptions {
   allowHalfOpen?: boolean | undefined;
   signal?: AbortSignal | undefined;
   noDelay?: boolean | undefined;
+  /** As setUserTimeout(): milliseconds. */
+  userTimeout?: number | undefined;
   keepAlive?: boolean | undefined;
   /** Milliseconds of silence before the first keepalive probe. */
   keepAliveInitialDelay?: number | undefined;
@@ -161,6 +163,7 @@ export function socketOptions(options: SocketOptions | undefined): SocketOptions
     }
     validFunction(callback, 'options.onread.callback');
   }
+  if (options.userTimeout !== undefined) validTimeoutMs(options.userTimeout, 'options.userTimeout');
   if (options.keepAliveInitialDelay !== undefined) {
     validTimeoutMs(options.keepAliveInitialDelay, 'options.keepAliveInitialDelay');
   }

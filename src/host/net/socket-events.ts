@@ -25,6 +25,9 @@ export class SocketEvents implements SocketHandler {
   eof(): void {
     this.#socket._eofReached();
   }
+  report(what: number, errno: number, urgentBytes: number): void {
+    this.#socket._reported(what, errno, urgentBytes);
+  }
   error(errno: number): void {
     this.#socket._failed(errno);
   }

@@ -2,7 +2,8 @@
 import { lookup as dnsLookup } from 'node:dns';
 import { type AddressInfo, isIP } from 'node:net';
 import { addAbortSignal, Duplex } from 'node:stream';
-import { ECONNABORTED, OPT_KEEPALIVE, OPT_KEEPALIVE_TIME_US, OPT_NODELAY } from '../core/layout.js';
+import { ECONNABORTED, OPT_NODELAY, OPT_USER_TIMEOUT_US } from '../core/layout.js';
+import { type ConnectionReport, connectionReport } from '../report.js';
 import { Endpoints, type NetContext, type StackMember, type StackSource } from './context.js';
 import { codeError, connectError, invalidArgValue, systemError, validFunction, validTimeoutMs } from './errors.js';
 import { IdleTimer } from './idle-timer.js';
@@ -15,6 +16,7 @@ import {
   socketClosedError,
   socketOptions,
 } from './options.js';
+import { Settings } from './settings.js';
 import { emitClose, type Owner, SocketEvents } from './socket-events.js';
 import { BLOCKED, OBJECT_BYTES, SENT, STARVED, type TransmitStatus, Transmitter, type WriteEntry } from './transmit.js';
 
@@ -66,9 +68,7 @@ export class Socket extends Duplex implements StackMember {
   readonly #idleTimer = new IdleTimer(() => {
     if (this.timeout) this.emit('timeout');
   });
-  #noDelay: boolean;
-  #keepAlive: boolean;
-  #keepAliveDelayMs: number;
+  readonly #settings = new Settings();
   readonly #retry = (): void => this._writeReady();
 
   constructor(source: StackSource, options?: SocketOptions) {
@@ -84,9 +84,7 @@ export class Socket extends Duplex implements StackMember {
     });
     this.#source = source;
     this.#onread = checked.onread ?? null;
-    this.#noDelay = checked.noDelay ?? false;
-    this.#keepAlive = checked.keepAlive ?? false;
-    this.#keepAliveDelayMs = checked.keepAliveInitialDelay ?? 0;
+    this.#settings.take(checked);
     if (checked.signal) addAbortSignal(checked.signal, this);
   }
 
@@ -117,9 +115,7 @@ export class Socket extends Duplex implements StackMember {
     const lookup = options.lookup ?? dnsLookup;
     this.connecting = true;
     this.#port = options.port as number;
-    if (options.noDelay !== undefined) this.#noDelay = Boolean(options.noDelay);
-    if (options.keepAlive !== undefined) this.#keepAlive = Boolean(options.keepAlive);
-    if (options.keepAliveInitialDelay !== undefined) this.#keepAliveDelayMs = options.keepAliveInitialDelay;
+    this.#settings.take(options);
     if (isIP(host)) {
       process.nextTick(() => {
         if (this.#current(attempt)) this.#open(host, options, attempt);
@@ -195,8 +191,7 @@ export class Socket extends Duplex implements StackMember {
     context.stack.setHandler(handle, events);
     context.join(this);
     if (!this.#referenced) context.stack.unref(handle);
-    if (this.#noDelay) context.core.setOption(handle, OPT_NODELAY, 1);
-    if (this.#keepAlive) this.#applyKeepAlive();
+    this.#settings.attach(context.core, handle);
   }
 
   /** Makes a destroyed socket fit for another connect(), as node:net's are. */
@@ -254,6 +249,13 @@ export class Socket extends Duplex implements StackMember {
     if (this.connecting) this.destroy(connectError(errno, this.#address, this.#port));
     else if (!this.#ready || this.#writing) this.#finishReading();
     else if (this.#wanted) this.#pump();
+  }
+
+  /** @internal */
+  _reported(what: number, errno: number, urgentBytes: number): void {
+    // Where there is no way yet, waiting for one is left to who called connect(), as on Linux.
+    if (this.connecting && errno !== 0) this._failed(errno);
+    else this.emit('report', connectionReport(what, errno, urgentBytes) satisfies ConnectionReport);
   }
 
   /** Moves bytes from the core into the stream for as long as it wants them: what it does not take closes the window. */
@@ -451,6 +453,7 @@ export class Socket extends Duplex implements StackMember {
     context.forget(this.#retry);
     context.leave(this);
     this.#handle = 0;
+    this.#settings.detach();
     context.stack.enter();
     if (this.#reset) context.core.abort(handle);
     else context.core.close(handle);
@@ -500,25 +503,23 @@ export class Socket extends Duplex implements StackMember {
   }
 
   setNoDelay(noDelay = true): this {
-    this.#noDelay = Boolean(noDelay);
-    if (this.#handle !== 0) this.#context!.core.setOption(this.#handle, OPT_NODELAY, this.#noDelay ? 1 : 0);
+    this.#settings.set(OPT_NODELAY, noDelay ? 1 : 0);
     return this;
   }
 
   /** `initialDelayMs` of silence before the first probe; 0 keeps what is set. */
   setKeepAlive(enable = false, initialDelayMs = 0): this {
-    this.#keepAlive = Boolean(enable);
-    if (initialDelayMs > 0) this.#keepAliveDelayMs = initialDelayMs;
-    if (this.#handle !== 0) this.#applyKeepAlive();
+    this.#settings.keepAlive(Boolean(enable), initialDelayMs);
     return this;
   }
 
-  #applyKeepAlive(): void {
-    const { core } = this.#context!;
-    if (this.#keepAliveDelayMs > 0) {
-      core.setOption(this.#handle, OPT_KEEPALIVE_TIME_US, this.#keepAliveDelayMs * 1000);
-    }
-    core.setOption(this.#handle, OPT_KEEPALIVE, this.#keepAlive ? 1 : 0);
+  /**
+   * How long sent data may go unacknowledged before the connection fails with ETIMEDOUT (RFC 9293 §3.8.3, TCP_USER_TIMEOUT);
+   * 0: the stack's number of retransmissions. Not in node:net.
+   */
+  setUserTimeout(timeoutMs: number): this {
+    this.#settings.set(OPT_USER_TIMEOUT_US, validTimeoutMs(timeoutMs, 'timeoutMs') * 1000);
+    return this;
   }
 
   override resume(): this {

@@ -58,12 +58,13 @@ export interface SocketNotices {
 }
 
 const CHUNK_BYTES = 32768;
+const MSG_OOB = named('MSG_OOB');
 const MSG_PEEK = named('MSG_PEEK');
 const MSG_DONTWAIT = named('MSG_DONTWAIT');
 const MSG_WAITALL = named('MSG_WAITALL');
 const O_NONBLOCK = named('O_NONBLOCK');
 /** Flags that change nothing that a packet or a result would show. */
-const SEND_FLAGS = MSG_DONTWAIT | named('MSG_NOSIGNAL') | named('MSG_EOR');
+const SEND_FLAGS = MSG_DONTWAIT | MSG_OOB | named('MSG_NOSIGNAL') | named('MSG_EOR');
 const RECV_FLAGS = MSG_DONTWAIT | MSG_PEEK | MSG_WAITALL | named('MSG_TRUNC') | named('MSG_NOSIGNAL');
 
 function newSocket(handle: number, state: Socket['state'], port: number): Socket {
@@ -107,6 +108,17 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
       return;
     }
     s.events++;
+    if (kind === L.EV_REPORT) {
+      // Linux ends an attempt to connect at the first ICMP error.
+      if (s.state === 'connecting' && a >>> 8 !== 0) {
+        core.abort(handle);
+        byHandle.delete(handle);
+        s.handle = 0;
+        s.error = a >>> 8;
+        s.state = 'dead';
+      }
+      return;
+    }
     if (kind === L.EV_CONNECT) s.state = 'connected';
     else if (kind === L.EV_EOF) s.eof = true;
     else if (kind === L.EV_ERROR) {
@@ -168,7 +180,8 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
         const object = bytes > 0 ? core.alloc(bytes) : 0;
         if (object === 0) break;
         core.u8.fill(0, object, object + bytes);
-        const result = core.send(s.handle, object, bytes);
+        const urgent = (flags & MSG_OOB) !== 0 && written + bytes === total;
+        const result = urgent ? core.sendUrgent(s.handle, object, bytes) : core.send(s.handle, object, bytes);
         core.free(object);
         if (result === -L.EAGAIN) break;
         if (result < 0) return written > 0 ? written : result;

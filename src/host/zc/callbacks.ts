@@ -1,6 +1,7 @@
 // Callback style (inline r2c): a ZcHandler is called while the packet is being processed.
 import type { Core } from '../core/core.js';
 import * as L from '../core/layout.js';
+import { connectionReport } from '../report.js';
 import type { ZcConnection, ZcHandler, ZcTarget } from './connection.js';
 
 export class Callbacks implements ZcTarget {
@@ -30,6 +31,9 @@ export class Callbacks implements ZcTarget {
         break;
       case L.EV_EOF:
         handler.eof?.(connection);
+        break;
+      case L.EV_REPORT:
+        handler.report?.(connection, connectionReport(a & 0xff, a >>> 8, b));
         break;
       case L.EV_ERROR: {
         const failure = connection.failure(a);

@@ -1,6 +1,7 @@
 // One connection of lunet/zc: the only object there is per connection, and there is none per packet.
 import { connectError, systemError } from '../core/errors.js';
 import * as L from '../core/layout.js';
+import type { ConnectionReport } from '../report.js';
 import type { SocketHandler } from '../stack.js';
 import type { ZcContext } from './context.js';
 import { diagnose, refused } from './errors.js';
@@ -16,6 +17,8 @@ export interface ZcHandler {
   data?(connection: ZcConnection, addr: number, len: number): void;
   /** send() said false before; there is room again. */
   writable?(connection: ZcConnection): void;
+  /** Nothing that must be acted on: an ICMP error, data that goes unacknowledged, urgent data that is coming. */
+  report?(connection: ZcConnection, report: ConnectionReport): void;
   /** The peer has sent everything. The connection stays open for sending until end() or close(). */
   eof?(connection: ZcConnection): void;
   /** The connection failed; it is closed when this returns. */
@@ -172,7 +175,50 @@ export class ZcConnection implements SocketHandler {
   }
 
   setNoDelay(on = true): this {
-    this.#context.core.setOption(this.#handle, L.OPT_NODELAY, on ? 1 : 0);
+    return this.#set(L.OPT_NODELAY, on ? 1 : 0);
+  }
+
+  /**
+   * send(), and what is queued up to the last of these bytes is urgent (RFC 9293 §3.8.5). For protocols that want it:
+   * middleboxes clear the mark.
+   */
+  sendUrgent(addr: number, len: number): boolean {
+    const { core, stack } = this.#context;
+    if (!stack.turning) stack.enter();
+    const result = core.sendUrgent(this.#handle, addr, len);
+    stack.kick();
+    return result >= 0 || this.#notSent(-result, addr, len);
+  }
+
+  /** Bytes to read until the end of urgent data, 0 when there is none. */
+  get urgentBytes(): number {
+    return Math.max(this.#context.core.getOption(this.#handle, L.OPT_URGENT_BYTES), 0);
+  }
+
+  /** Probes an idle connection after `initialDelayMs` of silence (0: what is set, two hours). Off by default. */
+  setKeepAlive(on: boolean, initialDelayMs = 0): this {
+    if (initialDelayMs > 0) this.#set(L.OPT_KEEPALIVE_TIME_US, initialDelayMs * 1000);
+    return this.#set(L.OPT_KEEPALIVE, on ? 1 : 0);
+  }
+
+  /** How long sent data may go unacknowledged before the connection fails with ETIMEDOUT; 0: the stack's retries. */
+  setUserTimeout(timeoutMs: number): this {
+    return this.#set(L.OPT_USER_TIMEOUT_US, timeoutMs * 1000);
+  }
+
+  /** How long close() may take to deliver what is queued before it resets; Infinity: until the protocol gives up. */
+  setLinger(timeoutMs: number): this {
+    return this.#set(L.OPT_LINGER_US, Math.min(timeoutMs * 1000, 2 ** 53));
+  }
+
+  /** Whether reports come. On by default. */
+  setReports(on: boolean): this {
+    return this.#set(L.OPT_REPORTS, on ? L.REPORT_ICMP | L.REPORT_RETRANSMISSIONS | L.REPORT_URGENT : 0);
+  }
+
+  #set(option: number, value: number): this {
+    const result = this.#context.core.setOption(this.#handle, option, value);
+    if (result < 0) throw systemError(-result, 'setsockopt');
     return this;
   }
 
@@ -223,6 +269,13 @@ export class ZcConnection implements SocketHandler {
   /** @internal */
   eof(): void {
     this.#target.notify(this, L.EV_EOF, 0, 0);
+  }
+
+  /** @internal */
+  report(what: number, errno: number, urgentBytes: number): void {
+    // Where there is no way yet, waiting for one is left to who called connect(), as on Linux.
+    if (this.#connecting && errno !== 0) this.error(errno);
+    else this.#target.notify(this, L.EV_REPORT, what | (errno << 8), urgentBytes);
   }
 
   /** @internal */

@@ -1,9 +1,12 @@
 // Poll style (batch r2c): a list of the connections on which something has happened, once for every burst.
 import * as L from '../core/layout.js';
+import { type ConnectionReport, connectionReport } from '../report.js';
 import type { ZcConnection, ZcTarget } from './connection.js';
 
 /** Bits of a poll's events, named and numbered as epoll's where epoll has them. */
 export const ZC_IN = 0x001;
+/** There is a report(). */
+export const ZC_PRI = 0x002;
 /** connect() is done, or there is room in the send queue again. */
 export const ZC_OUT = 0x004;
 /** The connection failed: errno() tells why. close() it. */
@@ -25,6 +28,7 @@ export class ZcPoll implements ZcTarget {
   #events: number[] = [];
   readonly #index = new Map<ZcConnection, number>();
   readonly #errnos = new Map<ZcConnection, number>();
+  readonly #reports = new Map<ZcConnection, ConnectionReport>();
   #waiting: ((ready: number) => void) | null = null;
 
   /** @internal */
@@ -51,6 +55,11 @@ export class ZcPoll implements ZcTarget {
     return this.#errnos.get(this.#ready[index]) ?? 0;
   }
 
+  /** What ZC_PRI is about, the latest of it; null without. */
+  report(index: number): ConnectionReport | null {
+    return this.#reports.get(this.#ready[index]) ?? null;
+  }
+
   /** Resolves with the number of ready connections, at once if there are any. For polls without a callback. */
   wait(): Promise<number> {
     if (this.#ready.length > 0) return Promise.resolve(this.#ready.length);
@@ -65,10 +74,11 @@ export class ZcPoll implements ZcTarget {
     this.#events.length = 0;
     this.#index.clear();
     this.#errnos.clear();
+    this.#reports.clear();
   }
 
   /** @internal */
-  notify(connection: ZcConnection, kind: number, a: number): void {
+  notify(connection: ZcConnection, kind: number, a: number, b: number): void {
     let bits = 0;
     switch (kind) {
       case L.EV_DATA:
@@ -83,6 +93,10 @@ export class ZcPoll implements ZcTarget {
         break;
       case L.EV_EOF:
         bits = ZC_RDHUP;
+        break;
+      case L.EV_REPORT:
+        bits = ZC_PRI;
+        this.#reports.set(connection, connectionReport(a & 0xff, a >>> 8, b));
         break;
       case L.EV_ERROR:
         bits = ZC_ERR;

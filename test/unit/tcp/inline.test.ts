@@ -142,16 +142,16 @@ function quote(p: Peer): Uint8Array {
   return frames[frames.length - 1].slice(14, 14 + 28);
 }
 
-test('ICMP unreachable ends an attempt to connect, and is soft on an open connection (RFC 5927)', () => {
+test('ICMP port unreachable ends an attempt to connect, and is soft on an open connection (RFC 5927)', () => {
   const p = new Peer();
   p.connect();
-  p.m.inject(F.icmpError(3, 1, 0, quote(p)));
+  p.m.inject(F.icmpError(3, 3, 0, quote(p)));
   const [event] = p.m.events();
-  assert.equal(event.slice(1, 3), [L.EV_ERROR, L.EHOSTUNREACH]);
+  assert.equal(event.slice(1, 3), [L.EV_ERROR, L.ECONNREFUSED]);
   p.done();
   const open = new Peer().accept();
   open.write(100);
-  open.m.inject(F.icmpError(3, 1, 0, quote(open)));
+  open.m.inject(F.icmpError(3, 3, 0, quote(open)));
   assert.is(open.state(), L.TCP_ESTABLISHED);
   open.done();
 });
