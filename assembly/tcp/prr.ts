@@ -7,11 +7,11 @@
 
 import { CA_OPEN, Tcb, coldOf, pipe } from './tcb';
 
-/** A reduction towards ssthresh, just set, begins. */
-export function prrBegin(t: Tcb): void {
+/** A reduction towards ssthresh, just set, begins with `flight` bytes outstanding. */
+export function prrBegin(t: Tcb, flight: u32): void {
   const c = coldOf(t);
   c.prrDelivered = c.prrOut = 0;
-  c.recoverFlight = max(max(t.ssthresh, min(t.cwnd, t.sndNxt - t.sndUna)), 1);
+  c.recoverFlight = max(max(t.ssthresh, min(t.cwnd, flight)), 1);
 }
 
 /** `bytes` have been sent. */

@@ -54,7 +54,7 @@ function reorderArm(t: Tcb): void {
   t.flags &= ~FL_REO;
   if (!t.txHead) return;
   if (t.caState != CA_OPEN || t.sackedSegs != 0) {
-    if (rackDetect(t) && (t.caState == CA_OPEN || t.caState == CA_CWR)) enterRecovery(t, 0);
+    if (rackDetect(t) && (t.caState == CA_OPEN || t.caState == CA_CWR)) enterRecovery(t, 0, t.sndNxt - t.sndUna);
     if (rackWaitUs != 0 && rackWaitUs < rtoNow(t)) {
       t.flags |= FL_REO;
       timerArm(retransmitTimer(t), nowUs + rackWaitUs);
@@ -76,9 +76,9 @@ export function reorderExpired(t: Tcb): void {
 function step(t: Tcb, acked: u32, duplicate: bool, flight: u32, delivered: u32, ece: bool): void {
   const state = t.caState;
   if (state == CA_OPEN || state == CA_CWR) {
-    if (duplicate && detectLoss(t)) enterRecovery(t, delivered);
+    if (duplicate && detectLoss(t)) enterRecovery(t, delivered, flight);
     else if (state == CA_CWR) cwrStep(t, delivered, flight);
-    else if (ece) enterCwr(t, delivered);
+    else if (ece) enterCwr(t, delivered, flight);
     else if (acked) ccOnAck(t, delivered, flight);
     return;
   }
@@ -105,7 +105,7 @@ function recovered(t: Tcb): void {
   t.caState = CA_OPEN;
   t.dupAcks = 0;
   if (!(t.flags & FL_SACK)) t.sackedBytes = 0;
-  else if (t.txHead && detectLoss(t)) enterRecovery(t, 0);
+  else if (t.txHead && detectLoss(t)) enterRecovery(t, 0, t.sndNxt - t.sndUna);
 }
 
 /** Without SACK: a duplicate ACK stands for a segment that arrived out of order (RFC 5681 §3.2 steps 1 and 4). */
@@ -146,13 +146,13 @@ function detectLoss(t: Tcb): bool {
 }
 
 /** Loss was found; the ACK that showed it delivered `delivered` bytes. */
-function enterRecovery(t: Tcb, delivered: u32): void {
+function enterRecovery(t: Tcb, delivered: u32, flight: u32): void {
   count(t.flags & FL_SACK ? CNT_TcpExtTCPSackRecovery : CNT_TcpExtTCPRenoRecovery);
   undoRemember(t);
   // A mark in the same round trip has reduced already (RFC 3168 §6.1.2).
   if (t.caState == CA_OPEN) {
-    ccOnCongestion(t, false);
-    prrBegin(t);
+    ccOnCongestion(t, flight, false);
+    prrBegin(t, flight);
   }
   t.caState = CA_RECOVERY;
   t.recover = t.sndNxt;
@@ -170,10 +170,10 @@ function partialAck(t: Tcb): bool {
 }
 
 /** The peer reports a mark: as for a loss, but with nothing to send again (RFC 3168 §6.1.2). */
-function enterCwr(t: Tcb, delivered: u32): void {
+function enterCwr(t: Tcb, delivered: u32, flight: u32): void {
   count(CNT_TcpExtTCPECNReductions);
-  ccOnCongestion(t, true);
-  prrBegin(t);
+  ccOnCongestion(t, flight, true);
+  prrBegin(t, flight);
   t.caState = CA_CWR;
   t.recover = t.sndNxt;
   t.flags &= ~FL_PROBED;

@@ -71,7 +71,7 @@ export function tlpOnAck(t: Tcb, ack: u32, advanced: bool, news: bool, duplicate
     t.flags &= ~FL_PROBED;
     count(CNT_TcpExtTCPLossProbeRecovery);
     if (t.caState == CA_OPEN) {
-      ccOnCongestion(t, false);
+      ccOnCongestion(t, t.sndNxt - t.sndUna, false);
       t.cwnd = min(t.cwnd, t.ssthresh);
     }
     return;

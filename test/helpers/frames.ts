@@ -9,6 +9,8 @@ export const RST = 4;
 export const PSH = 8;
 export const ACK = 16;
 export const URG = 32;
+export const ECE = 64;
+export const CWR = 128;
 
 export interface TcpFields {
   srcPort: number;
@@ -22,7 +24,7 @@ export interface TcpFields {
   payload?: Uint8Array;
 }
 
-const ETH = 14;
+export const ETH = 14;
 const IP = 20;
 const TCP = 20;
 

@@ -20,6 +20,8 @@ const LETTERS: readonly (readonly [string, number])[] = [
   ['P', F.PSH],
   ['U', F.URG],
   ['.', F.ACK],
+  ['E', F.ECE],
+  ['W', F.CWR],
 ];
 
 export interface SegmentOptions {
@@ -34,6 +36,8 @@ export interface SegmentOptions {
   options?: readonly number[];
   from?: number;
   to?: number;
+  /** ECN field of the IP header. */
+  ecn?: number;
 }
 
 /** One segment of the core's, relative to the initial sequence numbers. */
@@ -45,6 +49,8 @@ export interface Heard {
   urg: number;
   payload: Uint8Array;
   options: Uint8Array;
+  /** Traffic class of the IP header. */
+  tos: number;
   srcPort: number;
   dstPort: number;
 }
@@ -110,7 +116,7 @@ export class Peer {
   frame(flags: string, o: SegmentOptions = {}): Uint8Array {
     let bits = 0;
     for (const letter of flags) bits |= LETTERS.find(([l]) => l === letter)?.[1] ?? 0;
-    return F.tcpFrame({
+    const frame = F.tcpFrame({
       srcPort: o.from ?? PEER_PORT,
       dstPort: o.to ?? this.port,
       seq: IRS + (o.seq ?? 1),
@@ -121,6 +127,11 @@ export class Peer {
       options: Uint8Array.from(o.options ?? []),
       payload: o.payload ?? content((o.seq ?? 1) - 1, o.len ?? 0),
     });
+    if (o.ecn) {
+      frame[F.ETH + 1] |= o.ecn;
+      F.fixChecksums(frame);
+    }
+    return frame;
   }
 
   /** What the core has sent since, except ARP. */
@@ -141,6 +152,7 @@ export class Peer {
         urg: segment.urgent,
         payload: segment.payload,
         options: segment.options,
+        tos: frame[F.ETH + 1],
         srcPort: segment.srcPort,
         dstPort: segment.dstPort,
       });

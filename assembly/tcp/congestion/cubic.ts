@@ -67,9 +67,9 @@ export function cubicAvoid(t: Tcb, acked: u32): void {
 }
 
 /** §4.6 and §4.7, fast convergence. */
-export function cubicSsthresh(t: Tcb): u32 {
+export function cubicSsthresh(t: Tcb, flight: u32): u32 {
   const c = coldOf(t);
-  const window = congestedWindow(t);
+  const window = congestedWindow(t, flight);
   c.cc1 = 0;
   c.cc6 = t.cwnd;
   c.cc0 = t.cwnd < c.cc0 ? <u32>((<u64>t.cwnd * (10 + BETA_TENTHS)) / 20) : t.cwnd;

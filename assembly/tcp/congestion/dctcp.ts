@@ -39,9 +39,9 @@ export function dctcpDelivered(t: Tcb, bytes: u32, ece: bool): void {
 }
 
 /** §3.3: cwnd × (1 − DCTCP.Alpha / 2) for marks, §3.5: half for loss. */
-export function dctcpSsthresh(t: Tcb, marked: bool): u32 {
+export function dctcpSsthresh(t: Tcb, flight: u32, marked: bool): u32 {
   coldOf(t).cc0 = 0;
-  const window = congestedWindow(t);
+  const window = congestedWindow(t, flight);
   const cut = marked ? <u32>((<u64>window * coldOf(t).cc1) >> 21) : window >> 1;
   return atLeastTwo(t, window - cut);
 }

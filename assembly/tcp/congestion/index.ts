@@ -44,17 +44,17 @@ export function ccDelivered(t: Tcb, bytes: u32, ece: bool): void {
   if (coldOf(t).cc == CC_DCTCP) dctcpDelivered(t, bytes, ece);
 }
 
-/** Congestion was found, by loss or (`marked`) by ECE: once per round trip. Sets ssthresh. */
-export function ccOnCongestion(t: Tcb, marked: bool): void {
+/** Congestion was found, by loss or (`marked`) by ECE, with `flight` bytes outstanding: once per round trip. Sets ssthresh. */
+export function ccOnCongestion(t: Tcb, flight: u32, marked: bool): void {
   const algorithm: u32 = coldOf(t).cc;
-  if (algorithm == CC_CUBIC) t.ssthresh = cubicSsthresh(t);
-  else if (algorithm == CC_DCTCP) t.ssthresh = dctcpSsthresh(t, marked);
-  else t.ssthresh = renoSsthresh(t);
+  if (algorithm == CC_CUBIC) t.ssthresh = cubicSsthresh(t, flight);
+  else if (algorithm == CC_DCTCP) t.ssthresh = dctcpSsthresh(t, flight, marked);
+  else t.ssthresh = renoSsthresh(t, flight);
 }
 
 /** The retransmission timer expired; `first` for the first time on this data (RFC 5681 §3.1). */
 export function ccOnRto(t: Tcb, first: bool): void {
-  if (first) ccOnCongestion(t, false);
+  if (first) ccOnCongestion(t, t.sndNxt - t.sndUna, false);
 }
 
 /** Nothing was sent for longer than the RTO (RFC 5681 §4.1). */

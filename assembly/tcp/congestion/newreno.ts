@@ -20,7 +20,7 @@ export function renoAvoid(t: Tcb, acked: u32): void {
   }
 }
 
-export function renoSsthresh(t: Tcb): u32 {
+export function renoSsthresh(t: Tcb, flight: u32): u32 {
   coldOf(t).cc0 = 0;
-  return atLeastTwo(t, congestedWindow(t) >> 1);
+  return atLeastTwo(t, congestedWindow(t, flight) >> 1);
 }

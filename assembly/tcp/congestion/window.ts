@@ -34,8 +34,8 @@ export function slowStart(t: Tcb, acked: u32, flight: u32): u32 {
 
 /** What a reduction starts from: FlightSize without limited transmit (RFC 5681 §3.2 step 2), or cwnd as Linux. */
 @inline
-export function congestedWindow(t: Tcb): u32 {
-  return asLinux() ? t.cwnd : min(t.sndNxt - t.sndUna, t.cwnd);
+export function congestedWindow(t: Tcb, flight: u32): u32 {
+  return asLinux() ? t.cwnd : min(flight, t.cwnd);
 }
 
 /** RFC 5681 §3.1 equation (4), and the least window of every algorithm. */
