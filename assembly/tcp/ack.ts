@@ -73,7 +73,7 @@ export function ackProcess(t: Tcb): bool {
   const echo = ecnEcho(t);
   const deliveredBefore = coldOf(t).delivered;
   ackBegin();
-  const sacked = (t.flags & FL_SACK) != 0 && optSackCount != 0 && t.txHead != 0 ? sackApply(t, ack) : false;
+  const sacked = (t.flags & FL_SACK) != 0 && optSackCount != 0 ? sackApply(t, ack) : false;
   if (seqLt(ack, una)) {
     if (sacked) recoveryOnAck(t, 0, true, flight, sackedBefore, false);
     return true;

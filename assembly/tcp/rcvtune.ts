@@ -19,6 +19,9 @@ const AHEAD_SEGMENTS: u32 = 16;
 /** Bytes of window for each receive object that there is: a connection gets at most about a quarter of the pool. */
 const BYTES_PER_OBJECT_SHIFT: u32 = 8;
 
+/** How much longer than its smallest the round trip may have become. */
+const QUEUED: u32 = 8;
+
 /** What the buffer may grow to. */
 export function rcvBufMost(): u32 {
   return min(load<u32>(CFG_RCV_BUF_MAX_BYTES), rxPieceTotal() << BYTES_PER_OBJECT_SHIFT);
@@ -49,7 +52,9 @@ export function rcvTune(t: Tcb): void {
     c.rcvRttSeq = t.rcvAdv;
     c.rcvRttStart = now;
   }
-  const rtt = c.rcvRtt != 0 ? c.rcvRtt : t.srtt >> 3;
+  // A sender that does not fill the window makes the first of them too long; queues make the second too short.
+  const srtt = t.srtt >> 3;
+  const rtt = c.rcvRtt == 0 ? srtt : srtt == 0 ? c.rcvRtt : min(c.rcvRtt, srtt * QUEUED);
   if (rtt == 0 || now - c.rcvSpaceStart < rtt) return;
   const read = readSoFar(t);
   const copied = read - c.rcvSpaceRead;
