@@ -155,8 +155,9 @@ export const CFG_SYN_RETRIES: u32 = 2140;
 export const CFG_SYNACK_RETRIES: u32 = 2144;
 /** Retransmission timeouts of one segment before ETIMEDOUT (Linux tcp_retries2). */
 export const CFG_RETRIES: u32 = 2148;
-export const CFG_KEEPALIVE_TIME_US: u32 = 2152;
-export const CFG_KEEPALIVE_INTVL_US: u32 = 2156;
+/** Milliseconds: two hours are more microseconds than a word holds. */
+export const CFG_KEEPALIVE_TIME_MS: u32 = 2152;
+export const CFG_KEEPALIVE_INTVL_MS: u32 = 2156;
 export const CFG_KEEPALIVE_PROBES: u32 = 2160;
 export const CFG_INIT_CWND_SEGMENTS: u32 = 2164;
 export const CFG_FLAGS: u32 = 2168;

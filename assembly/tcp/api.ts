@@ -4,7 +4,7 @@
 import {
   CC_DCTCP,
   CFG_CONGESTION,
-  CFG_KEEPALIVE_TIME_US,
+  CFG_KEEPALIVE_TIME_MS,
   EADDRINUSE,
   EADDRNOTAVAIL,
   EAGAIN,
@@ -407,7 +407,7 @@ export function getOption(handle: i32, option: u32): f64 {
     case OPT_KEEPALIVE:
       return t.flags & FL_KEEPALIVE ? 1 : 0;
     case OPT_KEEPALIVE_TIME_US:
-      return c.keepTimeMs ? <f64>c.keepTimeMs * 1000 : <f64>load<u32>(CFG_KEEPALIVE_TIME_US);
+      return <f64>(c.keepTimeMs ? c.keepTimeMs : load<u32>(CFG_KEEPALIVE_TIME_MS)) * 1000;
     case OPT_SND_BUF_BYTES:
       return t.sndBuf;
     case OPT_RCV_BUF_BYTES:

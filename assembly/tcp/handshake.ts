@@ -18,8 +18,8 @@ import {
   CFG_CONGESTION,
   CFG_FLAGS,
   CFG_INIT_CWND_SEGMENTS,
-  CFG_KEEPALIVE_INTVL_US,
-  CFG_KEEPALIVE_TIME_US,
+  CFG_KEEPALIVE_INTVL_MS,
+  CFG_KEEPALIVE_TIME_MS,
   CFG_RCV_BUF_BYTES,
   CFG_RTO_INIT_US,
   CFG_SND_BUF_BYTES,
@@ -102,8 +102,8 @@ export function connectionInit(t: Tcb): void {
   c.pmtu = dstMtu(t.dst);
   c.ownMss = <u16>min<u32>(max<u32>(c.pmtu, MSS_LEAST + HEADERS) - HEADERS, 65495);
   c.cc = <u8>load<u32>(CFG_CONGESTION);
-  c.keepTimeMs = load<u32>(CFG_KEEPALIVE_TIME_US) / 1000;
-  c.keepIntvlMs = load<u32>(CFG_KEEPALIVE_INTVL_US) / 1000;
+  c.keepTimeMs = max<u32>(load<u32>(CFG_KEEPALIVE_TIME_MS), 1);
+  c.keepIntvlMs = max<u32>(load<u32>(CFG_KEEPALIVE_INTVL_MS), 1);
   t.rcvMss = <u16>MSS_DEFAULT;
   rtoInit(t);
   const iss = isnFor(t);

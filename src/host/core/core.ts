@@ -251,8 +251,8 @@ function writeConfig(dv: DataView, config: CoreConfig, arenaEnd: number, zoneBas
     [L.CFG_SYN_RETRIES, config.synRetries],
     [L.CFG_SYNACK_RETRIES, config.synackRetries],
     [L.CFG_RETRIES, config.retries],
-    [L.CFG_KEEPALIVE_TIME_US, config.keepaliveTimeUs],
-    [L.CFG_KEEPALIVE_INTVL_US, config.keepaliveIntvlUs],
+    [L.CFG_KEEPALIVE_TIME_MS, Math.ceil(config.keepaliveTimeUs / 1000)],
+    [L.CFG_KEEPALIVE_INTVL_MS, Math.ceil(config.keepaliveIntvlUs / 1000)],
     [L.CFG_KEEPALIVE_PROBES, config.keepaliveProbes],
     [L.CFG_INIT_CWND_SEGMENTS, config.initCwndSegments],
     [L.CFG_FLAGS, (config.flags | config.tcpFlags) >>> 0],
@@ -265,7 +265,13 @@ function writeConfig(dv: DataView, config: CoreConfig, arenaEnd: number, zoneBas
     [L.CFG_TLP_SLACK_US, config.tlpSlackUs],
     [L.CFG_RCV_BUF_MAX_BYTES, config.rcvBufMaxBytes],
   ];
-  for (const [at, value] of words) dv.setUint32(at, value, true);
+  for (const [at, value] of words) {
+    if (!(value >= 0 && value <= 0xffffffff)) {
+      const name = Object.entries(L).find(([key, word]) => key.startsWith('CFG_') && word === at)?.[0];
+      throw codeError('ERR_OUT_OF_RANGE', `${name?.slice(4)} must be 0 to ${0xffffffff}, not ${value}`);
+    }
+    dv.setUint32(at, value, true);
+  }
   for (let i = 0; i < 6; i++) dv.setUint8(L.CFG_MAC + i, config.mac[i]);
 }
 

@@ -36,30 +36,35 @@ const SOFT: readonly (readonly [name: string, type: number, code: number, errno:
   ['parameter problem', 12, 0, L.EPROTO],
 ];
 
-for (const [name, type, code, errno] of SOFT) {
-  test(`ICMP ${name} is reported and ends neither an open connection nor an attempt to open one`, () => {
-    const open = new Peer().accept();
-    open.write(100);
-    open.m.inject(F.icmpError(type, code, 0, quote(open)));
-    assert.equal(events(open), [icmp(errno)]);
-    assert.is(open.state(), L.TCP_ESTABLISHED);
-    open.in('.', { ack: 101 });
-    assert.is(open.info(L.INFO_unacked), 0);
-    open.done();
-    const opening = new Peer();
-    opening.connect();
-    opening.heard();
-    opening.pass(1e6);
-    opening.m.inject(F.icmpError(type, code, 0, quote(opening)));
-    assert.equal(events(opening), [icmp(errno)]);
-    assert.is(opening.state(), L.TCP_SYN_SENT);
-    opening.pass(2e6);
-    assert.equal(opening.out(), ['S 0']);
-    opening.in('S.', { seq: 0, ack: 1, options: mss(MSS) });
-    assert.is(opening.state(), L.TCP_ESTABLISHED);
-    opening.done();
-  });
-}
+test('soft ICMP errors are reported and do not end an open connection (MUST-47, MUST-56, SHLD-25)', () => {
+  for (const [name, type, code, errno] of SOFT) {
+    const p = new Peer().accept();
+    p.write(100);
+    p.m.inject(F.icmpError(type, code, 0, quote(p)));
+    assert.equal(events(p), [icmp(errno)], name);
+    assert.is(p.state(), L.TCP_ESTABLISHED, name);
+    p.in('.', { ack: 101 });
+    assert.is(p.info(L.INFO_unacked), 0);
+    p.done();
+  }
+});
+
+test('soft ICMP errors are reported and do not end an attempt to open (MUST-56)', () => {
+  for (const [name, type, code, errno] of SOFT) {
+    const p = new Peer();
+    p.connect();
+    p.heard();
+    p.pass(1e6);
+    p.m.inject(F.icmpError(type, code, 0, quote(p)));
+    assert.equal(events(p), [icmp(errno)], name);
+    assert.is(p.state(), L.TCP_SYN_SENT, name);
+    p.pass(2e6);
+    assert.equal(p.out(), ['S 0']);
+    p.in('S.', { seq: 0, ack: 1, options: mss(MSS) });
+    assert.is(p.state(), L.TCP_ESTABLISHED);
+    p.done();
+  }
+});
 
 test('protocol and port unreachable end an attempt to open, and are soft on an open connection (RFC 5927 §5.2)', () => {
   for (const code of [2, 3]) {
@@ -204,20 +209,20 @@ function givesUpAfter(p: Peer, limitSeconds: number): number {
 
 const silent = (profile: ProfileName): Partial<CoreConfig> => ({ ...profiles[profile], rcvBufMaxBytes: 0 });
 
-for (const profile of ['internet', 'datacenter'] as const) {
-  test(`${profile}: data is tried for 100 s at least, a SYN for 3 minutes (R2)`, () => {
+test('data is tried for 100 s at least and a SYN for 3 minutes, in every profile of our own (MUST-23, SHLD-11)', () => {
+  for (const profile of ['internet', 'datacenter'] as const) {
     const p = new Peer(silent(profile)).accept();
     p.write(100);
     const data = givesUpAfter(p, 2000);
-    assert.ok(data >= 100 && data < 2000, `data: ${data} s`);
+    assert.ok(data >= 100 && data < 2000, `${profile}: data for ${data} s`);
     p.done();
     const q = new Peer(silent(profile));
     q.connect();
     const syn = givesUpAfter(q, 600);
-    assert.ok(syn >= 180 && syn < 600, `SYN: ${syn} s`);
+    assert.ok(syn >= 180 && syn < 600, `${profile}: SYN for ${syn} s`);
     q.done();
-  });
-}
+  }
+});
 
 test('the application sets R2: shorter or longer than the number of retransmissions would be', () => {
   for (const [seconds, retries] of [
