@@ -249,6 +249,9 @@ export const OPT_URGENT_BYTES: u32 = 12;
  */
 export const OPT_LINGER_US: u32 = 13;
 
+/** Largest congestion window, bytes; ssthresh while no reduction has happened. */
+export const CWND_MAX: u32 = 1073741824;
+
 // congestion control algorithms
 export const CC_RENO: u32 = 0;
 export const CC_CUBIC: u32 = 1;

@@ -5,7 +5,7 @@ export type { Link, LinkAttachment, LinkInfo, LinkPlacement, RxPool } from './li
 export { type MemoryLinkOptions, memoryLink } from './link/memory.js';
 export { openLink } from './link/open.js';
 export type { LoopOptions } from './loop/loop.js';
-export { type ProfileName, type ProfileParameters, profiles } from './profiles.js';
+export { type CongestionName, type ProfileName, type ProfileParameters, profiles } from './profiles.js';
 export {
   type ConnectOptions,
   type ListenOptions,
@@ -14,3 +14,4 @@ export {
   type Stack,
   type StackOptions,
 } from './stack.js';
+export { type TcpInfo, tcpInfo } from './tcp-info.js';

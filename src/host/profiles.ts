@@ -1,5 +1,6 @@
 // Sets of TCP parameters. Every number can be overridden by the option of the same name.
 import type { CoreConfig } from './core/core.js';
+import { codeError } from './core/errors.js';
 import * as L from './core/layout.js';
 
 export type ProfileName = 'datacenter' | 'internet' | 'linux';
@@ -31,6 +32,15 @@ export type ProfileParameters = Pick<
 export const congestionAlgorithms = { reno: L.CC_RENO, cubic: L.CC_CUBIC, dctcp: L.CC_DCTCP } as const;
 
 export type CongestionName = keyof typeof congestionAlgorithms;
+
+/** CC_… of a name. Throws ERR_INVALID_ARG_VALUE for one that is not known. */
+export function congestionNumber(name: CongestionName): number {
+  if (!Object.hasOwn(congestionAlgorithms, name)) {
+    const known = Object.keys(congestionAlgorithms).join(', ');
+    throw codeError('ERR_INVALID_ARG_VALUE', `congestion must be one of ${known}, not "${name}"`);
+  }
+  return congestionAlgorithms[name];
+}
 
 const SECOND_US = 1_000_000;
 

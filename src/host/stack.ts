@@ -12,7 +12,7 @@ import { createLoop, type LoopOptions } from './loop/loop.js';
 import { type NetlinkSync, openNetlinkSync } from './netlink/sync.js';
 import {
   type CongestionName,
-  congestionAlgorithms,
+  congestionNumber,
   type ProfileName,
   type ProfileParameters,
   profiles,
@@ -448,14 +448,6 @@ function coreConfig(link: Link, options: StackOptions): CoreConfig {
     mtu: info.mtu,
     mac: info.mac,
   };
-}
-
-function congestionNumber(name: CongestionName): number {
-  if (!Object.hasOwn(congestionAlgorithms, name)) {
-    const known = Object.keys(congestionAlgorithms).join(', ');
-    throw codeError('ERR_INVALID_ARG_VALUE', `congestion must be one of ${known}, not "${name}"`);
-  }
-  return congestionAlgorithms[name];
 }
 
 function withEcn(flags: number, ecn: 'off' | 'accept' | 'on'): number {

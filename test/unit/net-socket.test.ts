@@ -302,4 +302,51 @@ test('noDelay and keepAlive settings are taken before and after connecting', asy
   await finish(ends);
 });
 
+test('congestion control, traffic class and TTL are set on the connection, and its state is told as TCP_INFO', async () => {
+  const ends = await openEnds();
+  const { near, far, server } = await connected(ends, {});
+  const code = (run: () => unknown): string => {
+    try {
+      run();
+    } catch (error) {
+      return (error as { code: string }).code;
+    }
+    return '';
+  };
+  near.setCongestionControl('dctcp').setTypeOfService(0xb8).setTTL(9);
+  assert.is(near.getTypeOfService(), 0xb8);
+  assert.is(
+    code(() => near.setCongestionControl('bbr' as never)),
+    'ERR_INVALID_ARG_VALUE',
+  );
+  assert.is(
+    code(() => near.setTypeOfService(256)),
+    'ERR_OUT_OF_RANGE',
+  );
+  assert.is(
+    code(() => near.setTTL(0)),
+    'ERR_OUT_OF_RANGE',
+  );
+  assert.is(
+    code(() => near.setTTL('1' as never)),
+    'ERR_INVALID_ARG_TYPE',
+  );
+  near.write('hello');
+  await new Promise((resolve) => far.once('data', resolve));
+  const info = near.tcpInfo();
+  assert.is(info?.tcpi_state, 1);
+  assert.is(info?.congestion, 'dctcp');
+  assert.is(info?.tcpi_bytes_sent, 5);
+  assert.is(info?.tcpi_data_segs_out, 1);
+  assert.is(info?.tcpi_snd_cwnd, 10);
+  assert.is(info?.tcpi_snd_ssthresh, 0x7fffffff);
+  assert.is(far.tcpInfo()?.tcpi_bytes_received, 5);
+  near.destroy();
+  far.destroy();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.is(near.tcpInfo(), null);
+  server.close();
+  await finish(ends);
+});
+
 test.run();

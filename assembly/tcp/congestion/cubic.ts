@@ -8,7 +8,8 @@
 
 import { nowMs } from '../isn';
 import { Cold, FL_CWND_LIMITED, Tcb, coldOf } from '../tcb';
-import { CWND_MAX, atLeastTwo, congestedWindow } from './window';
+import { atLeastTwo, congestedWindow } from './window';
+import { CWND_MAX } from '../../abi/layout';
 
 /** §4.1, §5: segments per cubic second. */
 const C: f64 = 0.4;

@@ -6,13 +6,13 @@
 // is still there (arrival.ts, options.ts), so an algorithm that reads what switches wrote into it (HPCC) needs no
 // other way in.
 
-import { CC_CUBIC, CC_DCTCP, CFG_INIT_CWND_SEGMENTS } from '../../abi/layout';
+import { CC_CUBIC, CC_DCTCP, CFG_INIT_CWND_SEGMENTS, CWND_MAX } from '../../abi/layout';
 import { nowMs } from '../isn';
 import { Tcb, coldOf } from '../tcb';
 import { cubicAvoid, cubicIdle, cubicInit, cubicSsthresh } from './cubic';
 import { dctcpDelivered, dctcpInit, dctcpSsthresh } from './dctcp';
 import { renoAvoid, renoInit, renoSsthresh } from './newreno';
-import { CWND_MAX, restartWindow, slowStart } from './window';
+import { restartWindow, slowStart } from './window';
 
 /** The connection is established; sndMss is final. `segments`: initial window. */
 export function ccInit(t: Tcb, segments: u32): void {

@@ -3,7 +3,8 @@
 //   cc0   bytes acknowledged towards the next segment of congestion avoidance
 
 import { FL_CWND_LIMITED, Tcb, coldOf } from '../tcb';
-import { CWND_MAX, atLeastTwo, congestedWindow } from './window';
+import { atLeastTwo, congestedWindow } from './window';
+import { CWND_MAX } from '../../abi/layout';
 
 export function renoInit(t: Tcb): void {
   coldOf(t).cc0 = 0;

@@ -1,12 +1,11 @@
 // What the algorithms share: slow start, the window that a reduction starts from, the bounds.
 
-import { CFGF_LINUX_CWND, CFG_FLAGS } from '../../abi/layout';
+import { CFGF_LINUX_CWND, CFG_FLAGS, CWND_MAX } from '../../abi/layout';
 import { nowMs } from '../isn';
 import { CA_LOSS, FL_CWND_LIMITED, Tcb } from '../tcb';
 
 /** RFC 3465 §2.2: L = 2 segments per ACK, §2.3: 1 while recovering from a timeout. */
 const LIMIT: u32 = 2;
-export const CWND_MAX: u32 = 1 << 30;
 
 @inline
 function asLinux(): bool {

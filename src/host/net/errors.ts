@@ -46,6 +46,14 @@ export function validPort(value: unknown, name: string): number {
 }
 
 /** A timeout in milliseconds: a finite number from 0 on, at most what a timer holds. */
+export function validInteger(value: unknown, name: string, least: number, most: number): number {
+  if (typeof value !== 'number') throw invalidArgType(name, 'of type number', value);
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw outOfRange(name, `an integer >= ${least} && <= ${most}`, value);
+  }
+  return value;
+}
+
 export function validTimeoutMs(value: unknown, name: string): number {
   if (typeof value !== 'number') throw invalidArgType(name, 'of type number', value);
   if (!(value >= 0) || !Number.isFinite(value)) throw outOfRange(name, 'a non-negative finite number', value);

@@ -11,26 +11,31 @@ export interface SocketSettings {
 }
 
 export class Settings {
-  #core: Core | null = null;
-  #handle = 0;
+  /** The connection that the settings hold for, if there is one. */
+  core: Core | null = null;
+  handle = 0;
   #values: Map<number, number> | null = null;
 
   /** There is a connection now: what has been set holds for it. */
   attach(core: Core, handle: number): void {
-    this.#core = core;
-    this.#handle = handle;
+    this.core = core;
+    this.handle = handle;
     if (this.#values) for (const [option, value] of this.#values) core.setOption(handle, option, value);
   }
 
   detach(): void {
-    this.#core = null;
-    this.#handle = 0;
+    this.core = null;
+    this.handle = 0;
   }
 
   set(option: number, value: number): void {
     this.#values ??= new Map();
     this.#values.set(option, value);
-    this.#core?.setOption(this.#handle, option, value);
+    this.core?.setOption(this.handle, option, value);
+  }
+
+  get(option: number): number {
+    return this.core ? this.core.getOption(this.handle, option) : (this.#values?.get(option) ?? 0);
   }
 
   take(settings: SocketSettings): void {

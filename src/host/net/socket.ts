@@ -1,8 +1,8 @@
 // A TCP connection on lunet as a stream.Duplex with node:net's methods, events and errors.
 import { lookup as dnsLookup } from 'node:dns';
 import { type AddressInfo, isIP } from 'node:net';
-import { addAbortSignal, Duplex } from 'node:stream';
-import { ECONNABORTED, OPT_NODELAY, OPT_USER_TIMEOUT_US } from '../core/layout.js';
+import { addAbortSignal } from 'node:stream';
+import { ECONNABORTED } from '../core/layout.js';
 import { type ConnectionReport, connectionReport } from '../report.js';
 import { Endpoints, type NetContext, type StackMember, type StackSource } from './context.js';
 import { codeError, connectError, invalidArgValue, systemError, validFunction, validTimeoutMs } from './errors.js';
@@ -16,16 +16,16 @@ import {
   socketClosedError,
   socketOptions,
 } from './options.js';
-import { Settings } from './settings.js';
 import { emitClose, type Owner, SocketEvents } from './socket-events.js';
 import { BLOCKED, OBJECT_BYTES, SENT, STARVED, type TransmitStatus, Transmitter, type WriteEntry } from './transmit.js';
+import { TunedSocket } from './tuned.js';
 
 /** Bytes either side of a socket buffers in JavaScript before it pushes back: what node:net reads at a time. */
 const HIGH_WATER_MARK_BYTES = 64 * 1024;
 
 type WriteCallback = (error?: Error | null) => void;
 
-export class Socket extends Duplex implements StackMember {
+export class Socket extends TunedSocket implements StackMember {
   /** Between connect() and its outcome. */
   connecting = false;
   /** The server that accepted the connection. */
@@ -68,7 +68,6 @@ export class Socket extends Duplex implements StackMember {
   readonly #idleTimer = new IdleTimer(() => {
     if (this.timeout) this.emit('timeout');
   });
-  readonly #settings = new Settings();
   readonly #retry = (): void => this._writeReady();
 
   constructor(source: StackSource, options?: SocketOptions) {
@@ -84,7 +83,7 @@ export class Socket extends Duplex implements StackMember {
     });
     this.#source = source;
     this.#onread = checked.onread ?? null;
-    this.#settings.take(checked);
+    this.settings.take(checked);
     if (checked.signal) addAbortSignal(checked.signal, this);
   }
 
@@ -115,7 +114,7 @@ export class Socket extends Duplex implements StackMember {
     const lookup = options.lookup ?? dnsLookup;
     this.connecting = true;
     this.#port = options.port as number;
-    this.#settings.take(options);
+    this.settings.take(options);
     if (isIP(host)) {
       process.nextTick(() => {
         if (this.#current(attempt)) this.#open(host, options, attempt);
@@ -191,7 +190,7 @@ export class Socket extends Duplex implements StackMember {
     context.stack.setHandler(handle, events);
     context.join(this);
     if (!this.#referenced) context.stack.unref(handle);
-    this.#settings.attach(context.core, handle);
+    this.settings.attach(context.core, handle);
   }
 
   /** Makes a destroyed socket fit for another connect(), as node:net's are. */
@@ -453,7 +452,7 @@ export class Socket extends Duplex implements StackMember {
     context.forget(this.#retry);
     context.leave(this);
     this.#handle = 0;
-    this.#settings.detach();
+    this.settings.detach();
     context.stack.enter();
     if (this.#reset) context.core.abort(handle);
     else context.core.close(handle);
@@ -499,26 +498,6 @@ export class Socket extends Duplex implements StackMember {
     }
     this.#idleTimer.start(ms);
     if (callback) this.once('timeout', callback);
-    return this;
-  }
-
-  setNoDelay(noDelay = true): this {
-    this.#settings.set(OPT_NODELAY, noDelay ? 1 : 0);
-    return this;
-  }
-
-  /** `initialDelayMs` of silence before the first probe; 0 keeps what is set. */
-  setKeepAlive(enable = false, initialDelayMs = 0): this {
-    this.#settings.keepAlive(Boolean(enable), initialDelayMs);
-    return this;
-  }
-
-  /**
-   * How long sent data may go unacknowledged before the connection fails with ETIMEDOUT (RFC 9293 §3.8.3, TCP_USER_TIMEOUT);
-   * 0: the stack's number of retransmissions. Not in node:net.
-   */
-  setUserTimeout(timeoutMs: number): this {
-    this.#settings.set(OPT_USER_TIMEOUT_US, validTimeoutMs(timeoutMs, 'timeoutMs') * 1000);
     return this;
   }
 

@@ -1,8 +1,10 @@
 // One connection of lunet/zc: the only object there is per connection, and there is none per packet.
 import { connectError, systemError } from '../core/errors.js';
 import * as L from '../core/layout.js';
+import { type CongestionName, congestionNumber } from '../profiles.js';
 import type { ConnectionReport } from '../report.js';
 import type { SocketHandler } from '../stack.js';
+import { type TcpInfo, tcpInfo } from '../tcp-info.js';
 import type { ZcContext } from './context.js';
 import { diagnose, refused } from './errors.js';
 import type { Iov, Piece } from './iov.js';
@@ -209,6 +211,26 @@ export class ZcConnection implements SocketHandler {
   /** How long close() may take to deliver what is queued before it resets; Infinity: until the protocol gives up. */
   setLinger(timeoutMs: number): this {
     return this.#set(L.OPT_LINGER_US, Math.min(timeoutMs * 1000, 2 ** 53));
+  }
+
+  /** TCP_CONGESTION: `reno`, `cubic` or `dctcp`. Throws ERR_INVALID_ARG_VALUE for another. */
+  setCongestionControl(algorithm: CongestionName): this {
+    return this.#set(L.OPT_CONGESTION, congestionNumber(algorithm));
+  }
+
+  /** IP_TOS; the ECN bits are the stack's own. */
+  setTypeOfService(tos: number): this {
+    return this.#set(L.OPT_TOS, tos);
+  }
+
+  /** IP_TTL, 1 to 255; 0: the default. */
+  setTTL(ttl: number): this {
+    return this.#set(L.OPT_TTL, ttl);
+  }
+
+  /** The connection as TCP_INFO shows it; null once closed. */
+  tcpInfo(): TcpInfo | null {
+    return tcpInfo(this.#context.core, this.#handle);
   }
 
   /** Whether reports come. On by default. */
