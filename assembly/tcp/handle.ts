@@ -6,17 +6,15 @@
 //   ├ 0 ┼── generation ─┼── index ──┤
 
 import {
-  COLD_SIZE,
   FL_ACCEPT_QUEUE,
   FL_HALF_OPEN,
   FL_IN_EVENTS,
   FL_ORPHAN,
   FL_WANT_OUT,
   FL_ZOMBIE,
-  TCB_SIZE,
+  SLOT_SIZE,
   Tcb,
   addressOf,
-  coldOf,
   tcbAt,
 } from './tcb';
 import { evictTimeWait } from './close';
@@ -33,7 +31,7 @@ let listenerFreeTail: u32 = 0;
 function pushFree(t: Tcb): void {
   const at = addressOf(t);
   t.outNext = 0;
-  if ((at - base) / TCB_SIZE < connections) {
+  if ((at - base) / SLOT_SIZE < connections) {
     if (freeTail) tcbAt(freeTail).outNext = at;
     else freeHead = at;
     freeTail = at;
@@ -51,7 +49,7 @@ export function slotsInit(at: u32, maxConnections: u32, maxListeners: u32): void
   indexBits = 32 - clz(total - 1);
   freeHead = freeTail = listenerFreeHead = listenerFreeTail = 0;
   for (let i: u32 = 0; i < total; i++) {
-    const t = tcbAt(base + i * TCB_SIZE);
+    const t = tcbAt(base + i * SLOT_SIZE);
     t.handle = (1 << indexBits) | i;
     pushFree(t);
   }
@@ -63,13 +61,12 @@ export function slotTotal(): u32 {
 
 /** The slot with this index, whatever it holds; 0 when out of range. */
 export function slotAt(index: u32): u32 {
-  return index < total ? base + index * TCB_SIZE : 0;
+  return index < total ? base + index * SLOT_SIZE : 0;
 }
 
 function clean(t: Tcb): void {
   const handle = t.handle;
-  memory.fill(addressOf(t), 0, TCB_SIZE);
-  memory.fill(changetype<usize>(coldOf(t)), 0, COLD_SIZE);
+  memory.fill(addressOf(t), 0, SLOT_SIZE);
   t.handle = handle;
 }
 
@@ -118,7 +115,7 @@ export function slotReap(t: Tcb): void {
 export function fromHandle(handle: i32): u32 {
   const index = <u32>handle & ((1 << indexBits) - 1);
   if (index >= total) return 0;
-  const t = tcbAt(base + index * TCB_SIZE);
+  const t = tcbAt(base + index * SLOT_SIZE);
   if (t.handle != <u32>handle || t.state == 0) return 0;
   if (t.flags & (FL_ORPHAN | FL_HALF_OPEN | FL_ACCEPT_QUEUE | FL_ZOMBIE)) return 0;
   return addressOf(t);

@@ -133,7 +133,7 @@ function offerOptions(t: Tcb): void {
   if (configured(CFGF_SACK)) t.flags |= FL_SACK;
   if (configured(CFGF_WINDOW_SCALE)) {
     t.flags |= FL_WSCALE;
-    t.rcvWscale = <u8>shiftFor(coldOf(t).flags2 & F2_RCVBUF_LOCK ? t.rcvBuf : max(t.rcvBuf, rcvBufMost()));
+    t.rcvWscale = <u8>shiftFor(coldOf(t).flags2 & F2_RCVBUF_LOCK ? t.rcvBuf : max(t.rcvBuf, rcvBufMost));
   }
 }
 

@@ -23,8 +23,10 @@ const BYTES_PER_OBJECT_SHIFT: u32 = 8;
 const QUEUED: u32 = 8;
 
 /** What the buffer may grow to. */
-export function rcvBufMost(): u32 {
-  return min(load<u32>(CFG_RCV_BUF_MAX_BYTES), rxPieceTotal() << BYTES_PER_OBJECT_SHIFT);
+export let rcvBufMost: u32 = 0;
+
+export function rcvTuneInit(): void {
+  rcvBufMost = min(load<u32>(CFG_RCV_BUF_MAX_BYTES), rxPieceTotal() << BYTES_PER_OBJECT_SHIFT);
 }
 
 /** Bytes the application has read so far. */
@@ -62,7 +64,7 @@ export function rcvTune(t: Tcb): void {
   c.rcvSpaceStart = now;
   if (copied <= c.rcvSpace) return;
   c.rcvSpace = copied;
-  const want = min<u64>(2 * <u64>copied + AHEAD_SEGMENTS * <u32>t.rcvMss, rcvBufMost());
+  const want = min<u64>(2 * <u64>copied + AHEAD_SEGMENTS * <u32>t.rcvMss, rcvBufMost);
   if (want <= <u64>t.rcvBuf) return;
   t.rcvBuf = <u32>want;
   count(CNT_TcpExtTCPRcvAutotuned);

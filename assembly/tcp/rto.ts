@@ -66,13 +66,15 @@ export function rttSample(t: Tcb, us: u64): void {
  * is noticed after an eighth of the time that it was gone, which is still a geometric backoff.
  */
 export function rtoNow(t: Tcb): u64 {
+  if (t.backoff == 0) return t.rto;
   const backedOff = min<u64>((<u64>t.rto) << min<u32>(t.backoff, 16), load<u32>(CFG_RTO_MAX_US));
   const steady = load<u32>(CFG_RTO_STEADY_US);
-  if (steady == 0 || t.backoff == 0 || !t.txHead) return backedOff;
+  if (steady == 0 || !t.txHead) return backedOff;
   const outage = <u64>(nowMs() - txSegAt(t.txHead).firstMs) * 1000;
   return min<u64>(backedOff, max<u64>(max<u64>(t.rto, steady), outage >> 3));
 }
 
+@inline
 export function rtoArm(t: Tcb): void {
   t.flags &= ~FL_TLP;
   timerArm(retransmitTimer(t), nowUs + rtoNow(t));

@@ -50,7 +50,7 @@ export const PIECES_MAX: u32 = TX_MAX_SEGS - 1;
  * upwards where it would otherwise take back what was offered (RFC 7323 §2.4).
  */
 export function windowToOffer(t: Tcb): u32 {
-  if (t.rcvBuf < rcvBufMost()) rcvTune(t);
+  if (t.rcvBuf < rcvBufMost) rcvTune(t);
   const free = t.rcvBuf > t.rcvQBytes ? t.rcvBuf - t.rcvQBytes : 0;
   const offered = <i32>(t.rcvAdv - t.rcvNxt);
   let window: u32 = offered > 0 ? <u32>offered : 0;

@@ -1,6 +1,7 @@
-// The transmission control block: one 256-byte slot per connection, in a table aligned to 256 so that a timer node's
-// address leads back to its block, and beside it a table of cold blocks of 384 bytes, one and a half strides, so that
-// one's address follows from the other's. A listener is a slot too, in state LISTEN, taken from the end of the table.
+// The transmission control block: a slot per connection, of 256 bytes that are used all the time and, right behind
+// them, what is cold. Slots begin at multiples of 256, so that a timer node's address leads back to its block; their
+// stride is no power of two, so that neighbours do not compete for the same lines of a cache. A listener is a slot too,
+// in state LISTEN, taken from the end of the table.
 //
 // Sequence spaces, after RFC 9293 §3.3.1:
 //
@@ -20,9 +21,11 @@ import { isnInit } from './isn';
 import { listenArenaNeeded, listenInit } from './listen';
 import { portInit } from './port';
 import { recordsArenaNeeded, recordsInit } from './records';
+import { rcvTuneInit } from './rcvtune';
 
 export const TCB_SIZE: u32 = 256;
-export const COLD_SIZE: u32 = 384;
+/** Hot and cold part: a multiple of TCB_SIZE. */
+export const SLOT_SIZE: u32 = 768;
 
 // What the header-prediction path reads of a connection is lines 0 and 1; line 2 it only writes (a timer's due time).
 //
@@ -348,7 +351,6 @@ export const NODE_RETRANSMIT: u32 = 128;
 export const NODE_DELACK: u32 = 144;
 export const NODE_LONG: u32 = 160;
 
-let coldAt: u32 = 0;
 let tableAt: u32 = 0;
 let tableEnd: u32 = 0;
 
@@ -364,8 +366,7 @@ export function tcbAt(address: u32): Tcb {
 
 @inline
 export function coldOf(t: Tcb): Cold {
-  const offset = addressOf(t) - tableAt;
-  return changetype<Cold>(<usize>(coldAt + offset + (offset >> 1)));
+  return changetype<Cold>(changetype<usize>(t) + TCB_SIZE);
 }
 
 @inline
@@ -421,24 +422,24 @@ function slotCount(): u32 {
 
 /** Arena bytes that TCP takes with this configuration. */
 export function tcpArenaNeeded(): u32 {
-  return slotCount() * (TCB_SIZE + COLD_SIZE) + 512 + recordsArenaNeeded() + flowArenaNeeded() + listenArenaNeeded();
+  return slotCount() * SLOT_SIZE + TCB_SIZE + recordsArenaNeeded() + flowArenaNeeded() + listenArenaNeeded();
 }
 
 /** 0 or -errno. */
 export function tcpInit(): i32 {
   assert(offsetof<Tcb>() == TCB_SIZE);
-  assert(offsetof<Cold>() <= COLD_SIZE);
+  assert(offsetof<Cold>() <= SLOT_SIZE - TCB_SIZE);
   assert(offsetof<Tcb>('retransmitTimer0') == NODE_RETRANSMIT);
   assert(offsetof<Tcb>('longTimer0') == NODE_LONG);
   const slots = slotCount();
-  const hot = arenaAlloc(slots * TCB_SIZE, TCB_SIZE);
-  const cold = arenaAlloc(slots * COLD_SIZE, 128);
-  if (!hot || !cold) return -ENOMEM;
+  const hot = arenaAlloc(slots * SLOT_SIZE, TCB_SIZE);
+  if (!hot) return -ENOMEM;
   tableAt = hot;
-  tableEnd = hot + slots * TCB_SIZE;
-  coldAt = cold;
+  tableEnd = hot + slots * SLOT_SIZE;
   slotsInit(hot, load<u32>(CFG_MAX_CONNECTIONS), load<u32>(CFG_MAX_LISTENERS));
   isnInit();
   portInit();
-  return recordsInit() && flowInit() && listenInit() ? 0 : -ENOMEM;
+  if (!recordsInit() || !flowInit() || !listenInit()) return -ENOMEM;
+  rcvTuneInit();
+  return 0;
 }
