@@ -11,6 +11,7 @@ import {
   EBADF,
   EFAULT,
   EINVAL,
+  EMSGSIZE,
   ENETUNREACH,
   ENOBUFS,
   ENOPROTOOPT,
@@ -60,7 +61,7 @@ import { acceptTake, isAnyAddress, listenerAdd, listenerClose, listenerTaken } f
 import { ackSend, tcpOutput, wantOutput } from './output';
 import { portChoose } from './port';
 import { rcvqTake, takenAddr, takenLen } from './recvq';
-import { sendqAppend, sendqHasRoom, sendqUndo } from './sendq';
+import { sendqAppend, sendqHasRoom, sendqMostPieces, sendqStarved, sendqUndo } from './sendq';
 import { urgentLeft, urgentQueued } from './urgent';
 import {
   F2_RCVBUF_LOCK,
@@ -176,15 +177,19 @@ function sendError(t: Tcb): i32 {
   return -EPIPE;
 }
 
+/** There is no room now: EV_WRITE follows when there is. */
+function writeLater(t: Tcb): i32 {
+  t.flags |= FL_WRITE_WANTED;
+  if (sendqStarved(t)) wantOutput(t);
+  return -EAGAIN;
+}
+
 /** Checks and queues one piece: `len`, or -errno. */
 @inline
 function sendQueue(t: Tcb, addr: u32, len: u32): i32 {
   const checked = zbufCheck(addr, len);
   if (checked) return checked;
-  if (!sendqHasRoom(t, len, 1) || !sendqAppend(t, addr, len)) {
-    t.flags |= FL_WRITE_WANTED;
-    return -EAGAIN;
-  }
+  if (!sendqHasRoom(t, len, 1) || !sendqAppend(t, addr, len)) return writeLater(t);
   return <i32>len;
 }
 
@@ -234,19 +239,23 @@ export function sendv(handle: i32, iov: u32, n: u32): i32 {
   if (n > IOV_MOST) return -EINVAL;
   if (!inMemory(iov, n * IOV_SIZE)) return -EFAULT;
   let total: u64 = 0;
+  let pieces: u32 = 0;
   for (let i: u32 = 0; i < n; i++) {
     const entry = iov + i * IOV_SIZE;
     const len = load<u32>(entry + IOV_LEN);
     if (len == 0) continue;
+    pieces++;
     const checked = zbufCheck(load<u32>(entry + IOV_ADDR), len);
     if (checked) return checked;
     total += len;
   }
   if (total == 0) return 0;
   if (total > 0x7fffffff) return -EINVAL;
+  // More than a connection may ever have: no waiting would help.
+  if (pieces > sendqMostPieces()) return -EMSGSIZE;
   const tail = t.sqTail;
   const end = t.sndEnd;
-  let room = sendqHasRoom(t, <u32>total, n);
+  let room = sendqHasRoom(t, <u32>total, pieces);
   for (let i: u32 = 0; room && i < n; i++) {
     const entry = iov + i * IOV_SIZE;
     const len = load<u32>(entry + IOV_LEN);
@@ -255,10 +264,7 @@ export function sendv(handle: i32, iov: u32, n: u32): i32 {
       room = false;
     }
   }
-  if (!room) {
-    t.flags |= FL_WRITE_WANTED;
-    return -EAGAIN;
-  }
+  if (!room) return writeLater(t);
   tcpOutput(t);
   return <i32>total;
 }

@@ -2,12 +2,13 @@
 // (RFC 9293 §3.8.6.2.1, RFC 5681 §3.1), then the FIN, then an ACK that nothing carried. And the list of connections
 // that could not send for want of transmit ring, or that owe an ACK at the end of the burst.
 
-import { TCP_CLOSE, TCP_SYN_RECV, TCP_SYN_SENT } from '../abi/layout';
+import { EV_WRITE, TCP_CLOSE, TCP_SYN_RECV, TCP_SYN_SENT } from '../abi/layout';
 import { timerArmed } from '../timer/wheel';
 import { inTurn } from '../abi/runtime';
 import { TCPF_ACK, TCPF_FIN, TCPF_PSH } from '../wire/tcp';
 import { resetOwed } from './close';
 import { ccRestart } from './congestion/index';
+import { eventRaise } from './events';
 import { slotReap } from './handle';
 import { synOwed } from './handshake';
 import { nowMs } from './isn';
@@ -18,7 +19,7 @@ import { retransmitLost } from './retransmit';
 import { rtoArm } from './rto';
 import { PIECES_MAX, segmentSend } from './segment';
 import { seqGt } from './seq';
-import { sendNodeAt } from './sendq';
+import { sendNodeAt, sendqGaveBack, sendqStarved, sendqStarvedServed } from './sendq';
 import {
   CA_LOSS,
   FL_ACK_NOW,
@@ -31,6 +32,7 @@ import {
   FL_SYN_OWED,
   FL_TLP,
   FL_WANT_OUT,
+  FL_WRITE_WANTED,
   Tcb,
   addressOf,
   coldOf,
@@ -62,6 +64,7 @@ export function wantOutput(t: Tcb): void {
 /** Serves every connection on the list once. One that meets a full ring waits at the end of it. */
 export function tcpFlush(): void {
   const last = wantTail;
+  const gaveBack = sendqGaveBack;
   while (wantHead) {
     const at = wantHead;
     const t = tcbAt(at);
@@ -73,9 +76,16 @@ export function tcpFlush(): void {
       tcpOutput(t);
       // The ring is full: the others would only meet the same.
       if (t.state != 0 && t.flags & FL_WANT_OUT) return;
+      if (sendqStarved(t)) {
+        if (gaveBack) {
+          t.flags &= ~FL_WRITE_WANTED;
+          eventRaise(t, EV_WRITE);
+        } else wantOutput(t);
+      }
     }
-    if (at == last) return;
+    if (at == last) break;
   }
+  sendqStarvedServed();
 }
 
 // ---- one connection ----

@@ -8,7 +8,7 @@
 //          sndUna                   sndNxt          sndEnd
 
 import { zbufRef, zbufUnref } from '../zbuf/zbuf';
-import { EV_WRITE } from '../abi/layout';
+import { EV_WRITE, TCP_CLOSE_WAIT, TCP_ESTABLISHED } from '../abi/layout';
 import { eventRaise } from './events';
 import { SendNode, sendNodeAlloc, sendNodeFree, sendNodeTotal } from './records';
 import { seqGe, seqLe } from './seq';
@@ -26,14 +26,20 @@ export function sendQueued(t: Tcb): u32 {
   return seqGe(t.sndUna, t.sndEnd) ? 0 : t.sndEnd - t.sndUna;
 }
 
+/** Pieces that one connection may have queued: half of all records. */
+@inline
+export function sendqMostPieces(): u32 {
+  return sendNodeTotal() >> 1;
+}
+
 /**
  * Whether `bytes` in `pieces` pieces may be queued now. A write larger than the whole buffer is taken when the queue
- * is empty, or it could never be. One connection gets at most half of all records.
+ * is empty, or it could never be.
  */
 export function sendqHasRoom(t: Tcb, bytes: u32, pieces: u32): bool {
   const queued = sendQueued(t);
   if (<u64>queued + bytes > <u64>t.sndBuf && queued != 0) return false;
-  return <u64>coldOf(t).sqCount + pieces <= <u64>(sendNodeTotal() >> 1);
+  return <u64>coldOf(t).sqCount + pieces <= <u64>sendqMostPieces();
 }
 
 /** Queues a piece and takes a reference to its object. False when there is no record left. */
@@ -73,6 +79,23 @@ export function sendqUndo(t: Tcb, tail: u32, end: u32): void {
   t.sndEnd = end;
 }
 
+/** Records have come back since sendqStarvedServed(): connections that found none may try again. */
+export let sendqGaveBack: bool = false;
+
+export function sendqStarvedServed(): void {
+  sendqGaveBack = false;
+}
+
+/**
+ * Whether the connection waits for records with nothing of its own queued, so that no acknowledgement of its own can
+ * bring it the event.
+ */
+@inline
+export function sendqStarved(t: Tcb): bool {
+  if (!(t.flags & FL_WRITE_WANTED) || t.sqHead != 0) return false;
+  return t.state == TCP_ESTABLISHED || t.state == TCP_CLOSE_WAIT;
+}
+
 /** Releases what lies wholly below sndUna. */
 export function sendqRelease(t: Tcb): void {
   const una = t.sndUna;
@@ -88,6 +111,7 @@ export function sendqRelease(t: Tcb): void {
     released++;
   }
   if (!released) return;
+  sendqGaveBack = true;
   t.sqHead = at;
   if (!at) t.sqTail = 0;
   coldOf(t).sqCount -= released;
@@ -105,6 +129,7 @@ export function sendqPurge(t: Tcb): void {
     zbufUnref(node.addr);
     sendNodeFree(at);
     at = next;
+    sendqGaveBack = true;
   }
   t.sqHead = t.sqTail = t.sqNext = 0;
   coldOf(t).sqCount = 0;

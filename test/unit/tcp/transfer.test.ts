@@ -261,6 +261,47 @@ test('a window too small for a segment is used after the override timeout, not b
   p.done();
 });
 
+test('a connection that found no record for its first write hears when others give theirs back', () => {
+  const p = new Peer({ segmentRecords: 8 });
+  p.listen();
+  const [a, b, c] = [40000, 40001, 40002].map((from) => {
+    p.in('S', { seq: 0, from, options: mss(MSS) });
+    p.out();
+    p.in('.', { from });
+    return { from, iss: p.iss, handle: p.m.core.accept(p.listener) };
+  });
+  const write = (connection: typeof a, pieces: number): number => {
+    p.handle = connection.handle;
+    let taken = 0;
+    while (taken < pieces && p.write(1000) === 1000) taken++;
+    return taken;
+  };
+  assert.is(write(a, 5), 4, 'one connection takes half of all records');
+  assert.is(write(b, 5), 4);
+  p.m.events();
+  assert.is(write(c, 1), 0);
+  p.m.poll();
+  assert.equal(p.kinds(c.handle), [], 'nothing has changed');
+  p.iss = a.iss;
+  p.in('.', { from: a.from, ack: 3001 });
+  assert.equal(p.kinds(c.handle), [L.EV_WRITE]);
+  assert.is(write(c, 1), 1);
+  for (const { handle } of [a, b]) p.m.core.abort(handle);
+  p.handle = c.handle;
+  p.done();
+});
+
+test('a write of more pieces than there can ever be room for is EMSGSIZE', () => {
+  const p = new Peer({ segmentRecords: 8 }).accept();
+  const { core } = p.m;
+  const addr = core.alloc(100);
+  for (let i = 0; i < 5; i++) core.u32.set([addr + i, 1], (core.scratch >> 2) + 2 * i);
+  assert.is(core.sendv(p.handle, core.scratch, 5), -L.EMSGSIZE);
+  assert.is(core.sendv(p.handle, core.scratch, 4), 4);
+  core.free(addr);
+  p.done();
+});
+
 test('a full send queue is EAGAIN, and room is announced once', () => {
   const p = new Peer({ sndBufBytes: 16384 }).accept();
   let queued = 0;

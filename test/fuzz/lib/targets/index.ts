@@ -1,5 +1,6 @@
 import type { Target } from '../target.js';
 import { frames } from './frames.js';
+import { middle } from './middle.js';
 
 /** Every fuzz target, by name. */
-export const targets: ReadonlyMap<string, Target> = new Map([frames].map((target) => [target.name, target]));
+export const targets: ReadonlyMap<string, Target> = new Map([frames, middle].map((target) => [target.name, target]));
