@@ -30,7 +30,7 @@ import {
   TCP_TIME_WAIT,
 } from '../abi/layout';
 import { count, countSub, nowUs } from '../abi/runtime';
-import { timerArm, timerRemove } from '../timer/wheel';
+import { timerArm, timerCancel, timerRemove } from '../timer/wheel';
 import { eventRaise } from './events';
 import { flowRemove } from './flow';
 import { slotRelease } from './handle';
@@ -184,11 +184,13 @@ export function closeConnection(t: Tcb): void {
   rcvqPurge(t);
   t.flags |= FL_ORPHAN;
   t.evPending = 0;
-  if (linger != 0 && state != TCP_TIME_WAIT) timerArm(longTimer(t), nowUs + <u64>(linger - 1) * 1000);
   if (state == TCP_TIME_WAIT) {
     timeWaitList(t);
     return;
   }
+  // Keepalive's no longer: an orphan's long timer ends it.
+  if (linger == 0) timerCancel(longTimer(t));
+  else timerArm(longTimer(t), nowUs + <u64>(linger - 1) * 1000);
   if (state == TCP_FIN_WAIT2) finWait2Arm(t);
   closeSend(t);
 }

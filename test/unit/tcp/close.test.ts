@@ -206,6 +206,29 @@ test('close sends what is queued, then the FIN', () => {
   p.done();
 });
 
+test('what was queued at close is delivered although keepalive was on', () => {
+  const p = new Peer().accept(mss(MSS), { win: 1000 });
+  const { core } = p.m;
+  core.setOption(p.handle, L.OPT_KEEPALIVE, 1);
+  core.setOption(p.handle, L.OPT_KEEPALIVE_TIME_US, 5e6);
+  p.write(3000);
+  core.close(p.handle);
+  core.flush(p.m.nowUs);
+  assert.equal(p.out(), ['. 1:1001 ack 1']);
+  p.in('.', { ack: 1001, win: 0 });
+  // The peer does not read for longer than the keepalive time.
+  for (let i = 0; i < 10; i++) {
+    p.pass(1e6, 1e5);
+    p.out();
+    p.in('.', { ack: 1001, win: 0 });
+  }
+  p.in('.', { ack: 1001 });
+  assert.equal(p.out(), ['. 1001:2461 ack 1', 'FP. 2461:3001 ack 1']);
+  p.handle = 0;
+  p.in('R', { seq: 1 });
+  p.done();
+});
+
 test('abort sends RST and forgets', () => {
   const p = new Peer().accept();
   p.write(100);
