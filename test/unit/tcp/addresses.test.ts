@@ -99,6 +99,7 @@ function answers(from: readonly number[], to: readonly number[], edit?: (frame: 
   edit?.(frame);
   p.m.inject(frame);
   const frames = p.m.take().length;
+  assert.is(p.count(L.CNT_TcpPassiveOpens), frames, 'what is not answered leaves nothing behind');
   p.done();
   return frames;
 }

@@ -7,7 +7,7 @@ import { content, MSS, mss, PEER_PORT, Peer, sackPermitted, timestamps, wscale }
 
 /** The TCP checksum of a frame is what its bytes and its pseudo-header add up to. */
 function checksumFine(frame: Uint8Array): boolean {
-  const again = frame.slice();
+  const again = Uint8Array.from(frame);
   F.fixChecksums(again);
   return Buffer.compare(frame, again) === 0;
 }
@@ -20,11 +20,11 @@ test('every segment leaves with the right checksum, whatever its length and its 
   p.iss = F.parseTcp(frames[0])?.seq ?? 0;
   p.in('.', { options: timestamps(2, 0) });
   p.handle = p.m.core.accept(p.listener);
-  p.m.core.setOption(p.handle, L.OPT_NODELAY, 1);
-  for (const length of [1, 2, 3, 1447, 1448, 1449, 3001]) p.write(length);
-  p.in('.', { seq: 100, len: 7, options: timestamps(3, 0) });
+  // Behind the first, Nagle holds the small ones back until they fill a segment together: odd pieces in one frame.
+  for (const length of [1, 3, 5, 2, 7, 1447, 1448, 1449, 3001]) p.write(length);
+  p.in('.', { ack: 2, len: 7, options: timestamps(3, 0) });
   frames.push(...p.m.take());
-  assert.ok(frames.length >= 9);
+  assert.ok(frames.length >= 6, `${frames.length} frames`);
   for (const frame of frames) assert.ok(checksumFine(frame));
   p.m.inject(F.tcpFrame({ srcPort: 5, dstPort: 5, seq: 1, ack: 1, flags: F.ACK, window: 0 }));
   assert.ok(checksumFine(p.m.take()[0]), 'a reset for no connection');
@@ -67,7 +67,7 @@ test('options are understood at any alignment, after NOPs and before an end of l
     [1, ...mss(1000), ...wscale(3)],
     [1, 1, 1, ...mss(1000), 3, 3, 3],
     [3, 3, 3, ...mss(1000), 1],
-    [3, 3, 3, 1, 1, ...mss(1000), 0, 7, 7],
+    [3, 3, 3, ...mss(1000), 0, ...mss(700), ...wscale(9)],
   ];
   for (const options of orders) {
     const p = new Peer();
@@ -219,22 +219,50 @@ test('a connection whose data lies beyond a shrunk window is not given up while 
   }
 });
 
-test('a window that shrinks to nothing is probed until it opens (MUST-35)', () => {
-  const p = new Peer().accept();
-  p.write(1460);
-  p.heard();
-  p.write(1000);
-  p.in('.', { ack: 1461, win: 0 });
-  let probes = 0;
-  for (let i = 0; i < 100; i++) {
-    p.pass(1e5);
-    const heard = p.heard();
-    probes += heard.length;
-    if (heard.length > 0) p.in('.', { ack: 1461, win: 0 });
+test('a window that shrinks to nothing is probed until it opens, with data in flight and without (MUST-35, MUST-37)', () => {
+  for (const inFlight of [1000, 0]) {
+    const p = new Peer({ retries: 3, rtoMaxUs: 2e6 }).accept();
+    p.write(1460);
+    p.heard();
+    if (inFlight) p.write(inFlight);
+    p.in('.', { ack: 1461, win: 0 });
+    if (!inFlight) p.write(1000);
+    let probes = 0;
+    for (let i = 0; i < 1000; i++) {
+      p.pass(1e5);
+      const heard = p.heard();
+      probes += heard.length;
+      if (heard.length > 0) p.in('.', { ack: 1461, win: 0 });
+    }
+    assert.ok(probes >= 30, `${probes} probes in 100 s`);
+    assert.is(p.state(), L.TCP_ESTABLISHED, 'as long as the peer answers');
+    p.in('.', { ack: 1461, win: 5000 });
+    p.pass(3e6, 1e5);
+    assert.ok(p.heard().some((s) => s.seq === 1461 && s.payload.length === 1000));
+    p.done();
   }
-  assert.ok(probes >= 3, `${probes} probes in 10 s`);
-  p.in('.', { ack: 1461, win: 5000 });
-  p.pass(1e5);
+});
+
+test('the right edge that an ACK announces does not move by less than a segment or half the buffer (MUST-39)', () => {
+  const p = new Peer({ rcvBufBytes: 8192 }).accept();
+  const { core } = p.m;
+  for (let i = 0; i < 81; i++) p.in('.', { seq: 1 + i * 100, len: 100 });
+  p.in('.', { seq: 8101, len: 92 });
+  p.out();
+  let announced = 0;
+  for (let read = 100; read <= 2500; read += 100) {
+    assert.is(core.recv(p.handle, core.scratch, 1), 1);
+    core.free(core.u32[core.scratch >> 2]);
+    core.flush(p.m.nowUs);
+    p.pass(1e6);
+    // An old segment asks for an ACK; 536 bytes are a segment as long as no larger one has come.
+    p.in('.', { seq: 8000, len: 50 });
+    for (const { win } of p.heard()) {
+      assert.ok(win === announced || win >= announced + 536, `${win} bytes after ${announced}`);
+      announced = win;
+    }
+  }
+  assert.ok(announced > 1500, `${announced} bytes in the end`);
   p.done();
 });
 
