@@ -12,7 +12,7 @@ import { connectionAborted } from './close';
 import { nowMs } from './isn';
 import { sendForced, wantOutput } from './output';
 import { silenceErrno } from './report';
-import { rtoArm, userTimedOut } from './rto';
+import { rtoArm, rtoArmWithin, userTimedOut } from './rto';
 import { segmentSend } from './segment';
 import { FL_PERSIST, Tcb, coldOf, retransmitTimer } from './tcb';
 
@@ -30,16 +30,17 @@ export function persistExpired(t: Tcb): void {
   const c = coldOf(t);
   // A peer that answers keeps the connection, however long its window stays shut.
   if (<i32>(t.lastRecvMs - c.probeSentMs) >= 0 && t.probes != 0) t.probes = 0;
-  if (<u32>t.probes >= load<u32>(CFG_RETRIES) || (t.probes != 0 && userTimedOut(t, c.probeSentMs))) {
+  if (t.probes != 0 && (c.userTimeoutMs ? userTimedOut(t, c.probeSentMs) : <u32>t.probes >= load<u32>(CFG_RETRIES))) {
     count(CNT_TcpExtTCPAbortOnTimeout);
     connectionAborted(t, silenceErrno(t));
     return;
   }
   if (sendForced(t)) return;
-  t.probes++;
-  c.probeSentMs = nowMs();
+  // The first one that is not answered: what the user's timeout counts from.
+  if (t.probes == 0) c.probeSentMs = nowMs();
+  if (t.probes != 255) t.probes++;
   count(CNT_TcpExtTCPZeroWindowProbe);
   if (!segmentSend(t, t.sndUna - 1, 0, 0, TCPF_ACK)) wantOutput(t);
   if (t.backoff < 16) t.backoff++;
-  rtoArm(t);
+  rtoArmWithin(t, c.probeSentMs);
 }

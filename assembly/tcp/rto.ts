@@ -87,6 +87,14 @@ export function rtoArmSinceSent(t: Tcb): void {
   timerArm(retransmitTimer(t), max(sent + rtoNow(t), nowUs + 1));
 }
 
+/** The same, but not later than the user's timeout ends, which has run since then (RFC 5482 §3). */
+export function rtoArmWithin(t: Tcb, sinceMs: u32): void {
+  t.flags &= ~FL_TLP;
+  const limitMs = coldOf(t).userTimeoutMs;
+  const leftUs = limitMs ? <u64>max<i32>(<i32>(sinceMs + limitMs - nowMs()), 1) * 1000 : u64.MAX_VALUE;
+  timerArm(retransmitTimer(t), nowUs + min(rtoNow(t), leftUs));
+}
+
 /** Whether data has gone unacknowledged for longer than the user allows (RFC 9293 §3.8.3, RFC 5482). */
 export function userTimedOut(t: Tcb, sinceMs: u32): bool {
   const limit = coldOf(t).userTimeoutMs;
@@ -111,8 +119,7 @@ export function rtoExpired(t: Tcb): void {
     if (<u32>t.retries >= R1) pathDoubted(t);
   }
   // R2 of §3.8.3: the user's timeout, else a number of retransmissions.
-  const limitMs = c.userTimeoutMs;
-  if (!alive && (limitMs ? nowMs() - head.firstMs >= limitMs : <u32>t.retries > load<u32>(CFG_RETRIES))) {
+  if (!alive && (c.userTimeoutMs ? userTimedOut(t, head.firstMs) : <u32>t.retries > load<u32>(CFG_RETRIES))) {
     count(CNT_TcpExtTCPAbortOnTimeout);
     connectionAborted(t, silenceErrno(t));
     return;
@@ -134,9 +141,7 @@ export function rtoExpired(t: Tcb): void {
   t.flags &= ~FL_PROBED;
   c.probeSentMs = nowMs();
   if (t.backoff < 16) t.backoff++;
-  // Not later than the user's timeout ends (RFC 5482 §3).
-  const leftUs = limitMs ? <u64>max<i32>(<i32>(head.firstMs + limitMs - nowMs()), 1) * 1000 : u64.MAX_VALUE;
-  timerArm(retransmitTimer(t), nowUs + min(rtoNow(t), leftUs));
+  rtoArmWithin(t, head.firstMs);
   tcpOutput(t);
 }
 

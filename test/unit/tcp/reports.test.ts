@@ -239,6 +239,26 @@ test('the application sets R2: shorter or longer than the number of retransmissi
   }
 });
 
+test('a user timeout bounds how long zero-window probes go unanswered, and nothing else about them', () => {
+  const p = new Peer().accept(mss(MSS), { win: 0 });
+  p.m.core.setOption(p.handle, L.OPT_USER_TIMEOUT_US, 7e6);
+  p.write(100);
+  for (let i = 0; i < 300; i++) {
+    p.pass(1e5);
+    if (p.heard().length > 0) p.in('.', { win: 0 });
+  }
+  assert.is(p.state(), L.TCP_ESTABLISHED, 'answered for 30 s');
+  const began = p.m.nowUs;
+  let firstUs = 0;
+  while (p.state() === L.TCP_ESTABLISHED && p.m.nowUs - began < 100e6) {
+    p.pass(5e4);
+    if (p.heard().length > 0 && firstUs === 0) firstUs = p.m.nowUs;
+  }
+  const took = (p.m.nowUs - firstUs) / 1e6;
+  assert.ok(took >= 6.9 && took < 7.2, `${took} s since the first probe without an answer`);
+  p.done();
+});
+
 test('a user timeout is inherited from the listener and bounds an attempt to open', () => {
   const p = new Peer();
   p.listen();
