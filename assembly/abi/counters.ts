@@ -114,4 +114,26 @@ export const CNT_IpInCEPkts: u32 = 133;
 /** ACKs with ECE that made a window smaller. */
 export const CNT_TcpExtTCPECNReductions: u32 = 134;
 export const CNT_TcpExtTCPRcvAutotuned: u32 = 135;
+// IPv6 and ICMPv6 (/proc/net/snmp6)
+export const CNT_Ip6InReceives: u32 = 160;
+export const CNT_Ip6InHdrErrors: u32 = 161;
+export const CNT_Ip6InAddrErrors: u32 = 162;
+export const CNT_Ip6InUnknownProtos: u32 = 163;
+export const CNT_Ip6InTruncatedPkts: u32 = 164;
+export const CNT_Ip6InDelivers: u32 = 165;
+export const CNT_Ip6InMcastPkts: u32 = 166;
+export const CNT_Ip6InFragments: u32 = 167;
+export const CNT_Ip6OutRequests: u32 = 168;
+export const CNT_Ip6OutNoRoutes: u32 = 169;
+export const CNT_Icmp6InMsgs: u32 = 170;
+export const CNT_Icmp6InErrors: u32 = 171;
+export const CNT_Icmp6InDestUnreachs: u32 = 172;
+export const CNT_Icmp6InPktTooBigs: u32 = 173;
+export const CNT_Icmp6InEchos: u32 = 174;
+export const CNT_Icmp6InNeighborSolicits: u32 = 175;
+export const CNT_Icmp6InNeighborAdvertisements: u32 = 176;
+export const CNT_Icmp6OutEchoReplies: u32 = 177;
+export const CNT_Icmp6OutNeighborSolicits: u32 = 178;
+export const CNT_Icmp6OutNeighborAdvertisements: u32 = 179;
+export const CNT_Icmp6OutParmProblems: u32 = 180;
 export const CNT_COUNT: u32 = 256;

@@ -217,6 +217,8 @@ export const ZONE_SHIFT: u32 = 21;
 // ---- sockets -----------------------------------------------------------------------------------------------
 /** listen()/connect() flag: deliver through the inline callback instead of the event ring. */
 export const SOCK_INLINE: u32 = 1;
+/** listen() flag: on :: no IPv4 connections (IPV6_V6ONLY). */
+export const SOCK_V6ONLY: u32 = 2;
 /** listen() flag: accept nothing new while the accept queue is full (default), see backlog. */
 
 // iov entry, as sendv() reads and recv() writes them.

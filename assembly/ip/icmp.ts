@@ -7,7 +7,7 @@ import {
   CNT_IcmpInMsgs,
   CNT_IcmpOutEchoReps,
 } from '../abi/counters';
-import { CFG_FLAGS, CFGF_ICMP_ECHO } from '../abi/layout';
+import { CFGF_ICMP_ECHO, CFG_FLAGS, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EPROTO } from '../abi/layout';
 import { count } from '../abi/runtime';
 import { fold, sum16 } from '../wire/checksum';
 import {
@@ -17,7 +17,10 @@ import {
   ICMP_ECHO,
   ICMP_ECHO_REPLY,
   ICMP_FRAG_NEEDED,
+  ICMP_HOST_UNREACH,
   ICMP_PARAMETER_PROBLEM,
+  ICMP_PORT_UNREACH,
+  ICMP_PROTOCOL_UNREACH,
   ICMP_TIME_EXCEEDED,
   icmpCode,
   icmpFits,
@@ -26,18 +29,26 @@ import {
 } from '../wire/icmp';
 import {
   IPV4_HEADER,
+  PROTO_ICMP,
+  PROTO_TCP,
+  ipv4DstRaw,
   ipv4HeaderBytes,
   ipv4IsFragment,
   ipv4Proto,
   ipv4SrcRaw,
   ipv4Version,
-  PROTO_ICMP,
-  PROTO_TCP,
+  mappedStore,
 } from '../wire/ipv4';
 import { tcpIcmpError } from '../tcp/icmp';
 import { isOursRaw } from './interface';
 import { frameBegin, frameL4, framePayload, ipOutput } from './output';
 import { dstGet, dstMtu } from './route';
+
+/** No path's MTU is believed to be smaller (Linux: min_pmtu). */
+const PMTU_LEAST: u32 = 552;
+
+/** Local address, remote address of a quoted packet. */
+const QUOTED: u32 = <u32>memory.data(32, 16);
 
 /** Bytes of the transport header that an error must quote (RFC 792): ports and sequence number. */
 const QUOTED_L4: u32 = 8;
@@ -92,6 +103,29 @@ function error(p: u32, len: u32, type: u32): void {
   }
   if (ipv4Proto(inner) != PROTO_TCP || ipv4IsFragment(inner)) return;
   const code = icmpCode(p);
-  const mtu = type == ICMP_DEST_UNREACH && code == ICMP_FRAG_NEEDED ? icmpNextMtu(p) : 0;
-  tcpIcmpError(inner, innerLen, type, code, mtu);
+  const tooBig = type == ICMP_DEST_UNREACH && code == ICMP_FRAG_NEEDED;
+  report(inner, inner + header, type, code, tooBig ? max(icmpNextMtu(p), PMTU_LEAST) : 0);
+}
+
+/** Tells TCP of an error about the packet at `ip`, whose TCP header is at `tcp`. `mtu`: it was too big, this is not. */
+function report(ip: u32, tcp: u32, type: u32, code: u32, mtu: u32): void {
+  // The packet was ours: its source is our address.
+  mappedStore(QUOTED, ipv4SrcRaw(ip));
+  mappedStore(QUOTED + 16, ipv4DstRaw(ip));
+  const hard = type == ICMP_DEST_UNREACH && (code == ICMP_PROTOCOL_UNREACH || code == ICMP_PORT_UNREACH);
+  tcpIcmpError(QUOTED, tcp, mtu, errnoOf(type, code), hard);
+}
+
+/** As Linux numbers them. */
+function errnoOf(type: u32, code: u32): i32 {
+  if (type == ICMP_PARAMETER_PROBLEM) return EPROTO;
+  if (type != ICMP_DEST_UNREACH) return EHOSTUNREACH;
+  if (code == ICMP_PROTOCOL_UNREACH || code == ICMP_PORT_UNREACH) return ECONNREFUSED;
+  // Network unreachable, unknown, prohibited, unreachable for this service (RFC 1122 §3.2.2.1).
+  return code == 0 || code == 6 || code == 9 || code == 11 ? ENETUNREACH : EHOSTUNREACH;
+}
+
+/** The neighbour that the packet at `ip`, of ours, was for does not answer: what a router would say (RFC 1122 §2.4). */
+export function icmpUnresolved(ip: u32): void {
+  if (ipv4Proto(ip) == PROTO_TCP) report(ip, ip + IPV4_HEADER, ICMP_DEST_UNREACH, ICMP_HOST_UNREACH, 0);
 }

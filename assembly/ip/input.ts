@@ -1,4 +1,4 @@
-// Frame input: Ethernet, then IPv4 with the checks of RFC 1122 §3.2.1, then the protocol. Whoever keeps the
+// Frame input: Ethernet, then IPv4 (IPv6: input6.ts) with the checks of RFC 1122 §3.2.1, then the protocol. Whoever keeps the
 // payload takes a reference of its own; the caller's is given up when frameInput() has returned.
 
 import {
@@ -22,13 +22,14 @@ import { count } from '../abi/runtime';
 import { tcpInput } from '../tcp/input';
 import { fold, pseudo4, sum16 } from '../wire/checksum';
 import {
-  ETH_HEADER,
   ETHERTYPE_ARP_RAW,
   ETHERTYPE_IPV4_RAW,
+  ETHERTYPE_IPV6_RAW,
+  ETH_HEADER,
+  MAC_BROADCAST,
   ethDst,
   ethFits,
   ethTypeRaw,
-  MAC_BROADCAST,
 } from '../wire/ethernet';
 import {
   IPOPT_EOL,
@@ -55,6 +56,9 @@ import { TCP_CHECKSUM, tcpFits } from '../wire/tcp';
 import { arpInput } from './arp';
 import { icmpInput } from './icmp';
 import { isOursOrBroadcastRaw, isOursRaw, ourMac } from './interface';
+import { setIpEcn } from './arrival';
+import { macIsIpv6Group } from '../wire/ipv6';
+import { ipv6Input } from './input6';
 
 /** Addresses of the packet being processed, as 16 bytes each: local, remote. */
 const ADDRS: u32 = <u32>memory.data(32, 16);
@@ -64,9 +68,6 @@ export function inputInit(): void {
   mappedStore(ADDRS + 16, 0);
 }
 
-/** ECN field of the packet being processed (RFC 3168 §5): 0 not capable, 1 and 2 capable, 3 congestion experienced. */
-export let ipEcn: u32 = 0;
-
 /** Processes the frame of `len` bytes at `p`. `flags`: RXF_…. */
 export function frameInput(p: u32, len: u32, flags: u32): void {
   if (!ethFits(len)) {
@@ -74,11 +75,15 @@ export function frameInput(p: u32, len: u32, flags: u32): void {
     return;
   }
   const dst = ethDst(p);
+  const type = ethTypeRaw(p);
+  if (type == ETHERTYPE_IPV6_RAW && (dst == ourMac || macIsIpv6Group(dst))) {
+    ipv6Input(p + ETH_HEADER, len - ETH_HEADER, flags, dst != ourMac);
+    return;
+  }
   if (dst != ourMac && dst != MAC_BROADCAST) {
     count(CNT_EthInOtherHost);
     return;
   }
-  const type = ethTypeRaw(p);
   if (type == ETHERTYPE_IPV4_RAW) ipv4Input(p + ETH_HEADER, len - ETH_HEADER, flags, dst != ourMac);
   else if (type == ETHERTYPE_ARP_RAW) arpInput(p + ETH_HEADER, len - ETH_HEADER);
   else count(CNT_EthInUnknownProto);
@@ -123,7 +128,7 @@ function ipv4Input(ip: u32, room: u32, flags: u32, linkBroadcast: bool): void {
     count(CNT_IpInFragments);
     return;
   }
-  ipEcn = ipv4Tos(ip) & 3;
+  setIpEcn(ipv4Tos(ip));
   store<u32>(ADDRS, dst, 12);
   store<u32>(ADDRS, src, 28);
   const proto = ipv4Proto(ip);

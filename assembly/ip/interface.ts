@@ -4,6 +4,7 @@ import { CFG_MAC, CFG_MTU, EINVAL, ENOBUFS } from '../abi/layout';
 import { inMemory } from '../abi/runtime';
 import { macIsGroup, macLoad } from '../wire/ethernet';
 import { IPV4_MIN_MTU, isMapped, mappedRaw } from '../wire/ipv4';
+import { ipv6IsAllNodes, ipv6IsLinkLocal } from '../wire/ipv6';
 
 /** Counts every change after which a destination slot must be worked out anew. 0 is never current. */
 export let generation: u32 = 1;
@@ -151,14 +152,47 @@ export function isOursOrBroadcastRaw(raw: u32): bool {
   return false;
 }
 
-/** Our address to speak from towards this next hop: one whose prefix it is in, else the first of its family; 0 when none. */
+/** A group that we listen to: all nodes of the link, or the nodes solicited for one of our addresses (RFC 4291 §2.8). */
+export function isGroup(group: u32): bool {
+  if (ipv6IsAllNodes(group)) return true;
+  // ff02::1:ff00:0/104
+  if (load<u64>(group) != 0x02ff || load<u32>(group, 8) != 0x01000000 || load<u8>(group, 12) != 0xff) return false;
+  const low = load<u32>(group, 12) & 0xffffff00;
+  for (let at = <u32>TABLE; at < tableEnd; at += A_SIZE) {
+    if (!isMapped(at) && (load<u32>(at, 12) & 0xffffff00) == low) return true;
+  }
+  return false;
+}
+
+/** Bits that two addresses have in common from the left. */
+function commonBits(a: u32, b: u32): u32 {
+  const high = bswap<u64>(load<u64>(a) ^ load<u64>(b));
+  if (high != 0) return <u32>clz<u64>(high);
+  return 64 + <u32>clz<u64>(bswap<u64>(load<u64>(a, 8) ^ load<u64>(b, 8)));
+}
+
+/**
+ * Our address to speak from towards this next hop; 0 when there is none of its family. IPv4: one whose prefix the next
+ * hop is in, else the first. IPv6 (RFC 6724 §5, what there is to choose on one interface): the destination's scope, then
+ * the longest prefix in common with it.
+ */
 export function sourceFor(nextHop: u32, remote: u32): u32 {
   const mapped = isMapped(remote);
-  let first: u32 = 0;
+  let best: u32 = 0;
+  let merit: u32 = 0;
   for (let at = <u32>TABLE; at < tableEnd; at += A_SIZE) {
     if (isMapped(at) != mapped) continue;
-    if (inPrefix(nextHop, at, load<u32>(at, A_PREFIX))) return at;
-    if (first == 0) first = at;
+    if (mapped) {
+      if (inPrefix(nextHop, at, load<u32>(at, A_PREFIX))) return at;
+      if (best == 0) best = at;
+      continue;
+    }
+    const scope: u32 = ipv6IsLinkLocal(at) == ipv6IsLinkLocal(remote) ? 256 : 0;
+    const value: u32 = 1 + scope + commonBits(at, remote);
+    if (value > merit) {
+      merit = value;
+      best = at;
+    }
   }
-  return first;
+  return best;
 }

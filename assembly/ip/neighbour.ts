@@ -8,7 +8,7 @@
 //            unanswered ▼  │   └───────────▼  │
 //                     FAILED             PROBE: used in the last 30 s; asked by unicast, its MAC in use meanwhile
 //
-// With CFGF_ARP the core asks by ARP, once a second (RFC 1122 §2.3.2.1). With CFGF_NEIGH_EVENTS it asks the host
+// With CFGF_ARP the core asks by ARP or, for IPv6, by neighbour solicitation (nd.ts), once a second (RFC 1122 §2.3.2.1). With CFGF_NEIGH_EVENTS it asks the host
 // (EV_NEIGH, every 100 ms) and what neighSet() says holds until the host says otherwise.
 
 import { arenaAlloc } from '../abi/arena';
@@ -49,6 +49,7 @@ import {
   pendingTake,
   setPendingNext,
 } from './pending';
+import { ndSolicit } from './nd';
 
 // Entry, 64 bytes at a multiple of 64:
 //   0         16      32    40      44     45     46       47       48     52     56     60
@@ -250,10 +251,12 @@ function ask(entry: u32): void {
     }
     return;
   }
-  if (config & CFGF_ARP && isMapped(entry)) {
-    const source = sourceFor(entry, entry);
+  const source = config & CFGF_ARP ? sourceFor(entry, entry) : 0;
+  if (source != 0) {
     const unicast = load<u32>(entry, N_STATE) == NEIGH_PROBE;
-    if (source != 0) arpRequest(mappedRaw(source), mappedRaw(entry), unicast ? load<u64>(entry, N_MAC) : MAC_BROADCAST);
+    const mac = load<u64>(entry, N_MAC);
+    if (isMapped(entry)) arpRequest(mappedRaw(source), mappedRaw(entry), unicast ? mac : MAC_BROADCAST);
+    else ndSolicit(source, entry, unicast ? mac : 0);
   }
   timerArm(entry + N_TIMER, nowUs + ARP_INTERVAL_US);
 }
@@ -327,7 +330,13 @@ export function neighbourTimer(node: u32): void {
   }
 }
 
-/** An ARP packet says that `address` has this MAC. Entries of the host are not changed, new ones made only with `create`. */
+/** The MAC of an address as far as it is known, or 0. */
+export function neighbourKnows(address: u32): u64 {
+  const entry = find(address);
+  return entry != 0 && neighbourUsable(entry) ? load<u64>(entry, N_MAC) : 0;
+}
+
+/** An ARP or neighbour discovery packet says that `address` has this MAC. Entries of the host are not changed, new ones made only with `create`. */
 export function neighbourLearn(address: u32, mac: u64, create: bool): void {
   let entry = find(address);
   if (entry == 0) {

@@ -15,10 +15,18 @@
 // neighbours or the slot's owner have changed. `addrs` points at 32 bytes: local address, remote address.
 //
 // Header object (128 bytes), the frame in front of the L4 header and the options' room behind it:
-//   0        30         44            64                       128
-//   ├ unused ┼ ethernet ┼ ipv4 header ┼ L4 header, ≤ 64 bytes ─┤
+//   0        10         24           30         44            64                       128
+//   ├ unused ┼ (IPv6: ethernet, header ┼ ethernet ┼ ipv4 header)┼ L4 header, ≤ 64 bytes ─┤
 
-import { CNT_IpOutNoRoutes, CNT_IpOutRequests, CNT_TxBytes, CNT_TxFrames, CNT_TxRingFull } from '../abi/counters';
+import {
+  CNT_Ip6OutNoRoutes,
+  CNT_Ip6OutRequests,
+  CNT_IpOutNoRoutes,
+  CNT_IpOutRequests,
+  CNT_TxBytes,
+  CNT_TxFrames,
+  CNT_TxRingFull,
+} from '../abi/counters';
 import {
   CFG_FLAGS,
   CFGF_TX_CSUM,
@@ -38,21 +46,21 @@ import {
   TXF_TCP_CSUM,
 } from '../abi/layout';
 import { count, countAdd } from '../abi/runtime';
-import { fold, pseudo4, sum16, sumAppend } from '../wire/checksum';
-import { ETH_HEADER, ETHERTYPE_IPV4_RAW, setEth } from '../wire/ethernet';
-import { IPV4_HEADER, IPV4_TTL_DEFAULT, mappedRaw, PROTO_TCP, setIpv4 } from '../wire/ipv4';
+import { fold, pseudo4, pseudo6, sum16, sumAppend } from '../wire/checksum';
+import { ETHERTYPE_IPV4_RAW, ETHERTYPE_IPV6_RAW, ETH_HEADER, setEth } from '../wire/ethernet';
+import { IPV4_HEADER, IPV4_TTL_DEFAULT, PROTO_TCP, isMapped, mappedRaw, setIpv4 } from '../wire/ipv4';
 import { setTcpChecksum } from '../wire/tcp';
 import { zbufAllocHeader, zbufRef, zbufUnref } from '../zbuf/zbuf';
 import { ourMac } from './interface';
 import { neighbourMac, neighbourQueue, neighbourUsable } from './neighbour';
 import { dstGet, dstIs, dstNeighbour } from './route';
+import { IPV6_HEADER, IPV6_HOP_LIMIT_DEFAULT, setIpv6 } from '../wire/ipv6';
+import { ICMPV6_CHECKSUM } from '../wire/icmpv6';
 
 @inline const AT_ETH: u32 = 30;
 @inline const AT_L3: u32 = 44;
 @inline const AT_L4: u32 = 64;
-
-/** Ethernet and IPv4 header lengths as TXD_OFFLOAD has them. */
-@inline const OFFLOAD_L2_L3: u32 = ETH_HEADER | (IPV4_HEADER << 8);
+@inline const AT_IPV6: u32 = 24;
 
 /** Header object of the frame being built, 0 when there is none. */
 let frame: u32 = 0;
@@ -105,6 +113,12 @@ export function frameL3(f: u32): u32 {
   return f + AT_L3;
 }
 
+/** Where the IPv6 header of a frame is. */
+@inline
+export function frameIpv6(f: u32): u32 {
+  return f + AT_IPV6;
+}
+
 /** Where the L4 header goes. */
 @inline
 export function frameL4(f: u32): u32 {
@@ -133,8 +147,8 @@ export function frameDrop(): void {
   frame = 0;
 }
 
-/** Checksum of a TCP header and the payload pieces behind the ring's head. */
-function tcpSum(l4: u32, l4Len: u32, acc: u64): u32 {
+/** Checksum of the L4 header and the payload pieces behind the ring's head. */
+function l4Sum(l4: u32, l4Len: u32, acc: u64): u32 {
   acc = sum16(l4, l4Len, acc);
   let odd = false;
   for (let i: u32 = 1; i <= pieces; i++) {
@@ -146,40 +160,67 @@ function tcpSum(l4: u32, l4Len: u32, acc: u64): u32 {
   return ~fold(acc);
 }
 
+/** Fills in TCP's checksum or leaves it to the link. Returns the flags of the frame. */
+function tcpChecksum(l4: u32, l4Len: u32, pseudo: u64, v4: bool): u32 {
+  const config = load<u32>(CFG_FLAGS);
+  if (config & CFGF_TX_NO_CSUM) return TXF_START;
+  // Links are asked to do it for IPv4 only.
+  if (v4 && config & CFGF_TX_CSUM) {
+    setTcpChecksum(l4, <u16>fold(pseudo));
+    return TXF_START | TXF_TCP_CSUM;
+  }
+  setTcpChecksum(l4, <u16>l4Sum(l4, l4Len, pseudo));
+  return TXF_START;
+}
+
+/** Writes the IPv6 header and the checksum, which in IPv6 every protocol has. Returns the flags of the frame. */
+function finish6(addrs: u32, proto: u32, l4Len: u32, payloadLen: u32, service: u32): u32 {
+  const l4 = frame + AT_L4;
+  const hopLimit = service >> 8;
+  const len = l4Len + payloadLen;
+  setIpv6(frame + AT_IPV6, len, proto, addrs, addrs + 16, service & 0xff, hopLimit ? hopLimit : IPV6_HOP_LIMIT_DEFAULT);
+  const pseudo = pseudo6(addrs, addrs + 16, proto, len);
+  count(CNT_Ip6OutRequests);
+  if (proto == PROTO_TCP) return tcpChecksum(l4, l4Len, pseudo, false);
+  store<u16>(l4, <u16>l4Sum(l4, l4Len, pseudo), ICMPV6_CHECKSUM);
+  return TXF_START;
+}
+
+function finish4(addrs: u32, proto: u32, l4Len: u32, payloadLen: u32, service: u32): u32 {
+  const src = mappedRaw(addrs);
+  const to = mappedRaw(addrs + 16);
+  const ttl = service >> 8;
+  const len = l4Len + payloadLen;
+  setIpv4(frame + AT_L3, IPV4_HEADER + len, proto, src, to, service & 0xff, ttl ? ttl : IPV4_TTL_DEFAULT);
+  count(CNT_IpOutRequests);
+  if (proto != PROTO_TCP) return TXF_START;
+  return tcpChecksum(frame + AT_L4, l4Len, pseudo4(src, to, PROTO_TCP, len), true);
+}
+
 /** Ends the frame: see the top of this file. `service`: traffic class, and the TTL or hop limit (0 = default) above its eight bits. */
 export function ipOutput(dst: u32, addrs: u32, proto: u32, l4Len: u32, payloadLen: u32, service: u32): bool {
   const f = frame;
   assert(f != 0, 'no frame is being built');
   const remote = addrs + 16;
+  const v4 = isMapped(remote);
   if (!dstIs(dst, remote)) {
     dst = dstGet(remote);
     if (dst == 0) {
-      count(CNT_IpOutNoRoutes);
+      count(v4 ? CNT_IpOutNoRoutes : CNT_Ip6OutNoRoutes);
       frameDrop();
       return false;
     }
   }
-  const src = mappedRaw(addrs);
-  const to = mappedRaw(remote);
-  const l4 = f + AT_L4;
-  let flags = TXF_START;
-  if (proto == PROTO_TCP) {
-    const config = load<u32>(CFG_FLAGS);
-    const acc = pseudo4(src, to, PROTO_TCP, l4Len + payloadLen);
-    if ((config & (CFGF_TX_CSUM | CFGF_TX_NO_CSUM)) == 0) setTcpChecksum(l4, <u16>tcpSum(l4, l4Len, acc));
-    else if (config & CFGF_TX_CSUM) {
-      setTcpChecksum(l4, <u16>fold(acc));
-      flags |= TXF_TCP_CSUM;
-    }
-  }
-  const ttl = service >> 8;
-  setIpv4(f + AT_L3, IPV4_HEADER + l4Len + payloadLen, proto, src, to, service & 0xff, ttl ? ttl : IPV4_TTL_DEFAULT);
-  count(CNT_IpOutRequests);
-  const headerLen = ETH_HEADER + IPV4_HEADER + l4Len;
-  const offload = OFFLOAD_L2_L3 | (l4Len << 16);
+  const flags = v4
+    ? finish4(addrs, proto, l4Len, payloadLen, service)
+    : finish6(addrs, proto, l4Len, payloadLen, service);
+  const ipLen = v4 ? IPV4_HEADER : IPV6_HEADER;
+  const headerLen = ETH_HEADER + ipLen + l4Len;
+  const offload = ETH_HEADER | (ipLen << 8) | (l4Len << 16);
   const neighbour = dstNeighbour(dst);
   if (neighbour != 0 && neighbourUsable(neighbour)) {
-    framePublish(neighbourMac(neighbour), ETHERTYPE_IPV4_RAW, headerLen, payloadLen, flags, offload);
+    const type = v4 ? ETHERTYPE_IPV4_RAW : ETHERTYPE_IPV6_RAW;
+    framePublish(neighbourMac(neighbour), type, headerLen, payloadLen, flags, offload);
   } else {
     // Resolution may build a frame of its own, so this one is out of the way first.
     const n = pieces;
@@ -187,6 +228,19 @@ export function ipOutput(dst: u32, addrs: u32, proto: u32, l4Len: u32, payloadLe
     neighbourQueue(neighbour, f, n, headerLen, payloadLen, flags, offload);
   }
   return true;
+}
+
+/** Ends an IPv6 frame without payload for a MAC that is known, without asking routes or neighbours (nd.ts). */
+export function ipOutputTo(mac: u64, addrs: u32, proto: u32, l4Len: u32, service: u32): void {
+  const flags = finish6(addrs, proto, l4Len, 0, service);
+  framePublish(
+    mac,
+    ETHERTYPE_IPV6_RAW,
+    ETH_HEADER + IPV6_HEADER + l4Len,
+    0,
+    flags,
+    ETH_HEADER | (IPV6_HEADER << 8) | (l4Len << 16),
+  );
 }
 
 /** Makes a frame that had been put aside, from frameBegin() to ipOutput(), the one being built again. */
@@ -200,9 +254,10 @@ export function frameAdopt(f: u32): void {
 export function framePublish(mac: u64, typeRaw: u32, headerLen: u32, payloadLen: u32, flags: u32, offload: u32): void {
   const f = frame;
   const n = pieces;
-  setEth(f + AT_ETH, mac, ourMac, typeRaw);
+  const eth = f + (typeRaw == ETHERTYPE_IPV6_RAW ? AT_IPV6 - ETH_HEADER : AT_ETH);
+  setEth(eth, mac, ourMac, typeRaw);
   const at = txSlot(0);
-  store<u32>(at, f + AT_ETH, TXD_ADDR);
+  store<u32>(at, eth, TXD_ADDR);
   store<u32>(at, headerLen, TXD_LEN);
   store<u32>(at, offload, TXD_OFFLOAD);
   if (n == 0) store<u32>(at, flags | TXF_END, TXD_FLAGS);

@@ -9,12 +9,12 @@ import { arenaAlloc } from '../abi/arena';
 import { CNT_NeighPendingDrops } from '../abi/counters';
 import { ENOMEM, TXD_ADDR, TXD_LEN } from '../abi/layout';
 import { count } from '../abi/runtime';
-import { ETHERTYPE_IPV4_RAW } from '../wire/ethernet';
-import { ICMP_DEST_UNREACH, ICMP_HOST_UNREACH } from '../wire/icmp';
-import { ipv4Proto, ipv4Total, PROTO_TCP } from '../wire/ipv4';
+import { ETHERTYPE_IPV4_RAW, ETHERTYPE_IPV6_RAW } from '../wire/ethernet';
 import { zbufUnref } from '../zbuf/zbuf';
-import { tcpIcmpError } from '../tcp/icmp';
-import { frameAdopt, frameAppend, frameL3, framePublish, txRoom, txSlot } from './output';
+import { frameAdopt, frameAppend, frameIpv6, frameL3, framePublish, txRoom, txSlot } from './output';
+import { IPV6_HEADER } from '../wire/ipv6';
+import { icmpUnresolved } from './icmp';
+import { icmp6Unresolved } from './icmp6';
 
 @inline const P_NEXT: usize = 0;
 @inline const P_HEADER: usize = 4;
@@ -35,6 +35,12 @@ let freeList: u32 = 0;
 
 export function pendingNeeded(): u32 {
   return PENDING_MAX * P_SIZE + 64;
+}
+
+/** Whether the frame with this offload word is IPv6. */
+@inline
+function isIpv6(offload: u32): bool {
+  return ((offload >> 8) & 0xff) == IPV6_HEADER;
 }
 
 export function pendingInit(): i32 {
@@ -115,13 +121,14 @@ export function pendingSend(list: u32, mac: u64): void {
       const at = record + P_LIST + (i << 3);
       frameAppend(load<u32>(at), load<u32>(at, 4));
     }
+    const offload = load<u32>(record, P_OFFLOAD);
     framePublish(
       mac,
-      ETHERTYPE_IPV4_RAW,
+      isIpv6(offload) ? ETHERTYPE_IPV6_RAW : ETHERTYPE_IPV4_RAW,
       load<u32>(record, P_HEADER_LEN),
       load<u32>(record, P_PAYLOAD_LEN),
       load<u32>(record, P_FLAGS),
-      load<u32>(record, P_OFFLOAD),
+      offload,
     );
     recycle(record);
   }
@@ -135,8 +142,9 @@ export function pendingFail(list: u32): void {
   while (list != 0) {
     const record = list;
     list = load<u32>(record, P_NEXT);
-    const ip = frameL3(load<u32>(record, P_HEADER));
-    if (ipv4Proto(ip) == PROTO_TCP) tcpIcmpError(ip, ipv4Total(ip), ICMP_DEST_UNREACH, ICMP_HOST_UNREACH, 0);
+    const header = load<u32>(record, P_HEADER);
+    if (isIpv6(load<u32>(record, P_OFFLOAD))) icmp6Unresolved(frameIpv6(header));
+    else icmpUnresolved(frameL3(header));
     pendingDrop(record);
   }
 }

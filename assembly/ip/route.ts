@@ -40,6 +40,7 @@ import {
   sourceFor,
 } from './interface';
 import { neighbourDoubt, neighbourGet } from './neighbour';
+import { IPV6_MIN_MTU, ipv6IsLoopback, ipv6IsMulticast, ipv6IsUnspecified } from '../wire/ipv6';
 
 // Route, 64 bytes. dst has its host bits cleared.
 //   0     16     32        48              52    56      60
@@ -156,7 +157,9 @@ function drop(at: u32, flag: u32): void {
 /** Adds an address of ours and the route to its prefix. */
 export function addressAdd(address: u32, prefixLength: u32): i32 {
   if (!inMemory(address, 16) || prefixLength > 128) return -EINVAL;
-  if (isMapped(address) && (prefixLength < 96 || ipv4IsMartian(mappedRaw(address)))) return -EINVAL;
+  if (isMapped(address)) {
+    if (prefixLength < 96 || ipv4IsMartian(mappedRaw(address))) return -EINVAL;
+  } else if (ipv6IsMulticast(address) || ipv6IsUnspecified(address) || ipv6IsLoopback(address)) return -EINVAL;
   const earlier = interfacePrefix(address);
   if (earlier >= 0 && <u32>earlier != prefixLength) addressDel(address, <u32>earlier);
   let error = interfaceAdd(address, prefixLength);
@@ -250,8 +253,8 @@ export function dstValid(dst: u32): bool {
 }
 
 /**
- * Destination slot of a remote address; 0 when it cannot be reached: no route, an address of ours or a group, or
- * an IPv6 address. Read the slot at once: the next dstGet() may give it to another address.
+ * Destination slot of a remote address; 0 when it cannot be reached: no route, an address of ours or a group.
+ * Read the slot at once: the next dstGet() may give it to another address.
  */
 export function dstGet(remote: u32): u32 {
   const hash = (load<u64>(remote, 8) ^ load<u64>(remote)) * 0x9e3779b97f4a7c15;
@@ -261,9 +264,12 @@ export function dstGet(remote: u32): u32 {
 }
 
 function fill(dst: u32, remote: u32): u32 {
-  if (!isMapped(remote)) return 0;
-  const raw = mappedRaw(remote);
-  if (ipv4IsMartian(raw) || isBroadcastRaw(raw) || isOurs(remote)) return 0;
+  const mapped = isMapped(remote);
+  if (mapped) {
+    const raw = mappedRaw(remote);
+    if (ipv4IsMartian(raw) || isBroadcastRaw(raw)) return 0;
+  } else if (ipv6IsMulticast(remote) || ipv6IsUnspecified(remote) || ipv6IsLoopback(remote)) return 0;
+  if (isOurs(remote)) return 0;
   const route = routeLookup(remote);
   if (route == 0) return 0;
   const nextHop = (load<u32>(route, R_FLAGS) & ROUTEF_GATEWAY) != 0 ? route + R_GATEWAY : remote;
@@ -274,7 +280,7 @@ function fill(dst: u32, remote: u32): u32 {
   store<u32>(dst, generation, D_GENERATION);
   store<u32>(dst, neighbour, D_NEIGHBOUR);
   const mtu = load<u32>(route, R_MTU);
-  store<u32>(dst, mtu == 0 ? linkMtu : max(min(mtu, linkMtu), IPV4_MIN_MTU), D_MTU);
+  store<u32>(dst, mtu == 0 ? linkMtu : max(min(mtu, linkMtu), mapped ? IPV4_MIN_MTU : IPV6_MIN_MTU), D_MTU);
   store<u32>(dst, sourceFor(nextHop, remote), D_SOURCE);
   return dst;
 }

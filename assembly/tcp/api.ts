@@ -37,6 +37,7 @@ import {
   REPORT_RETRANSMISSIONS,
   REPORT_URGENT,
   SOCK_INLINE,
+  SOCK_V6ONLY,
   TCP_CLOSE,
   TCP_CLOSE_WAIT,
   TCP_ESTABLISHED,
@@ -65,6 +66,7 @@ import { sendqAppend, sendqHasRoom, sendqMostPieces, sendqStarved, sendqUndo } f
 import { urgentLeft, urgentQueued } from './urgent';
 import {
   F2_RCVBUF_LOCK,
+  F2_V6ONLY,
   FL_ACK_NOW,
   FL_DATA_SIGNALLED,
   FL_FIN_QUEUED,
@@ -111,7 +113,7 @@ export function listen(addr: u32, port: u32, backlog: u32, flags: u32): i32 {
   const high = load<u64>(addr);
   const low = load<u64>(addr, 8);
   if (!isAnyAddress(high, low) && !isOurs(addr)) return -EADDRNOTAVAIL;
-  if (listenerTaken(high, low, port)) return -EADDRINUSE;
+  if (listenerTaken(high, low, port, (flags & SOCK_V6ONLY) != 0)) return -EADDRINUSE;
   const at = listenerSlotAlloc();
   if (!at) return -ENOBUFS;
   const l = tcbAt(at);
@@ -119,6 +121,7 @@ export function listen(addr: u32, port: u32, backlog: u32, flags: u32): i32 {
   l.local1 = low;
   l.ports = port;
   if (flags & SOCK_INLINE) l.flags |= FL_INLINE;
+  if (flags & SOCK_V6ONLY) coldOf(l).flags2 |= F2_V6ONLY;
   coldOf(l).backlog = max(backlog, 1);
   coldOf(l).cc = <u8>load<u32>(CFG_CONGESTION);
   listenerAdd(l);

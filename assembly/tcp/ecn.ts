@@ -9,7 +9,6 @@
 import { CNT_IpInCEPkts } from '../abi/counters';
 import { CC_DCTCP, CFGF_ECN_ACCEPT, CFGF_ECN_REQUEST, CFG_FLAGS } from '../abi/layout';
 import { count } from '../abi/runtime';
-import { ipEcn } from '../ip/input';
 import { TCPF_ACK, TCPF_CWR, TCPF_ECE } from '../wire/tcp';
 import { segFlags, segLen } from './arrival';
 import { QUICK_ACKS } from './delack';
@@ -25,6 +24,7 @@ import {
   Tcb,
   coldOf,
 } from './tcb';
+import { ipEcn } from '../ip/arrival';
 
 const ECT0: u32 = 2;
 const CE: u32 = 3;

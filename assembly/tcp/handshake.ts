@@ -73,18 +73,19 @@ import {
   Tcb,
   addressesOf,
   coldOf,
+  headersOf,
+  isV4,
   retransmitTimer,
   tcbAt,
 } from './tcb';
 import { ecnOnSyn, ecnOnSynAck } from './ecn';
 import { rcvBufMost, rcvTuneStart } from './rcvtune';
 
-/** RFC 9293 §3.7.1: the default for IPv4. */
+/** RFC 9293 §3.7.1: the defaults for IPv4 and IPv6. */
 const MSS_DEFAULT: u32 = 536;
+const MSS_DEFAULT_V6: u32 = 1220;
 /** Below this a segment would be more header than payload (Linux: TCP_MIN_MSS). */
 const MSS_LEAST: u32 = 88;
-/** IPv4 and TCP headers without options. */
-export const HEADERS: u32 = 40;
 /** RFC 6298 §5.7: the RTO after a retransmitted SYN, in units of the initial RTO (3 s : 1 s). */
 const RTO_AFTER_SYN_LOSS: u32 = 3;
 
@@ -100,7 +101,8 @@ export function connectionInit(t: Tcb): void {
   t.sndBuf = load<u32>(CFG_SND_BUF_BYTES);
   t.dst = dstGet(addressesOf(t) + 16);
   c.pmtu = dstMtu(t.dst);
-  c.ownMss = <u16>min<u32>(max<u32>(c.pmtu, MSS_LEAST + HEADERS) - HEADERS, 65495);
+  const headers = headersOf(t);
+  c.ownMss = <u16>min<u32>(max<u32>(c.pmtu, MSS_LEAST + headers) - headers, 65495);
   c.cc = <u8>load<u32>(CFG_CONGESTION);
   c.keepTimeMs = max<u32>(load<u32>(CFG_KEEPALIVE_TIME_MS), 1);
   c.keepIntvlMs = max<u32>(load<u32>(CFG_KEEPALIVE_INTVL_MS), 1);
@@ -150,14 +152,16 @@ function agreeOptions(t: Tcb): void {
     t.flags &= ~FL_WSCALE;
     t.rcvWscale = 0;
   } else if (t.flags & FL_WSCALE) t.sndWscale = <u8>optWscale;
-  c.peerMss = <u16>max(optMss == 0 ? MSS_DEFAULT : optMss, MSS_LEAST);
+  const unsaid = isV4(t) ? MSS_DEFAULT : MSS_DEFAULT_V6;
+  c.peerMss = <u16>max(optMss == 0 ? unsaid : optMss, MSS_LEAST);
   mssUpdate(t);
 }
 
 /** Payload per segment from the peer's MSS and the path's MTU (RFC 9293 §3.7.1, RFC 6691). */
 export function mssUpdate(t: Tcb): void {
   const c = coldOf(t);
-  const path = max<u32>(c.pmtu, MSS_LEAST + HEADERS) - HEADERS;
+  const headers = headersOf(t);
+  const path = max<u32>(c.pmtu, MSS_LEAST + headers) - headers;
   t.sndMss = <u16>(min<u32>(c.peerMss, path) - (t.flags & FL_TS ? TS_BYTES : 0));
 }
 

@@ -8,7 +8,7 @@ import { count } from '../abi/runtime';
 import { connectionReset, destroy } from './close';
 import { slotRelease } from './handle';
 import { listAppend, listFirst, listRemove } from './list';
-import { Cold, FL_ACCEPT_QUEUE, FL_HALF_OPEN, Tcb, addressOf, coldOf, localPort, tcbAt } from './tcb';
+import { Cold, F2_V6ONLY, FL_ACCEPT_QUEUE, FL_HALF_OPEN, Tcb, addressOf, coldOf, localPort, tcbAt } from './tcb';
 
 /** Slot of the first listener on each port. */
 let ports: u32 = 0;
@@ -35,28 +35,42 @@ export function isAnyAddress(high: u64, low: u64): bool {
   return high == 0 && (low == 0 || low == 0x00000000ffff0000);
 }
 
-/** The listener for a SYN to this address and port: an exact address is better than any. 0 when there is none. */
+/** 0.0.0.0, mapped. */
+const ANY_V4: u64 = 0x00000000ffff0000;
+
+/**
+ * The listener for a SYN to this address and port: an exact address is better than any of its family, and that is better
+ * than ::, which takes both families unless it was told not to. 0 when there is none.
+ */
 export function listenerFor(local: u32, port: u32): u32 {
   const high = load<u64>(local);
   const low = load<u64>(local, 8);
+  const v4 = high == 0 && <u32>low == 0xffff0000;
   let any: u32 = 0;
   let at = listenerOnPort(port);
   while (at) {
     const l = tcbAt(at);
     if (l.local0 == high && l.local1 == low) return at;
-    if (isAnyAddress(l.local0, l.local1)) any = at;
+    if (l.local0 == 0) {
+      if (l.local1 == ANY_V4) {
+        if (v4) any = at;
+      } else if (l.local1 == 0 && any == 0 && (!v4 || (coldOf(l).flags2 & F2_V6ONLY) == 0)) any = at;
+    }
     at = coldOf(l).portNext;
   }
   return any;
 }
 
-/** Whether a listener has exactly this address and port. */
-export function listenerTaken(high: u64, low: u64, port: u32): bool {
+/** Whether a new listener would take what another one has: the same address, or any of the same family. */
+export function listenerTaken(high: u64, low: u64, port: u32, v6Only: bool): bool {
   let at = listenerOnPort(port);
   while (at) {
     const l = tcbAt(at);
-    if ((l.local0 == high && l.local1 == low) || (isAnyAddress(high, low) && isAnyAddress(l.local0, l.local1)))
-      return true;
+    if (l.local0 == high && l.local1 == low) return true;
+    if (isAnyAddress(high, low) && isAnyAddress(l.local0, l.local1)) {
+      // One is 0.0.0.0, the other ::, which has IPv4 too unless it was told not to.
+      if (!(low == 0 ? v6Only : (coldOf(l).flags2 & F2_V6ONLY) != 0)) return true;
+    }
     at = coldOf(l).portNext;
   }
   return false;

@@ -6,10 +6,11 @@ import { CNT_TcpExtTCPMTUPFail } from '../abi/counters';
 import { CFGF_PMTU_BLACK_HOLE, CFG_FLAGS } from '../abi/layout';
 import { count } from '../abi/runtime';
 import { dstMtu } from '../ip/route';
-import { HEADERS, mssUpdate } from './handshake';
+import { mssUpdate } from './handshake';
 import { nowMs } from './isn';
-import { Tcb, coldOf } from './tcb';
+import { Tcb, coldOf, headersOf, isV4 } from './tcb';
 import { txSegAt } from './txseg';
+import { IPV6_MIN_MTU } from '../wire/ipv6';
 
 /** Timeouts in a row, and milliseconds of them, before the path is suspected (R1 of RFC 9293 §3.8.3). */
 const SUSPECT_RETRIES: u32 = 3;
@@ -17,11 +18,10 @@ const SUSPECT_MS: u32 = 1000;
 const RETRY_MS: u32 = 600_000;
 
 /** The next plateau below. */
-function plateauBelow(mtu: u32): u32 {
+function plateauBelow(mtu: u32, least: u32): u32 {
   if (mtu > 4352) return 4352;
   if (mtu > 1500) return 1500;
-  if (mtu > 1280) return 1280;
-  return 576;
+  return mtu > 1280 ? 1280 : least;
 }
 
 /** The path's MTU is smaller than was thought. */
@@ -36,8 +36,8 @@ export function pmtuLower(t: Tcb, mtu: u32): void {
 export function pmtuSuspect(t: Tcb): void {
   if (!(load<u32>(CFG_FLAGS) & CFGF_PMTU_BLACK_HOLE) || <u32>t.retries < SUSPECT_RETRIES) return;
   const head = txSegAt(t.txHead);
-  const next = plateauBelow(coldOf(t).pmtu);
-  if (next >= coldOf(t).pmtu || <u32>head.len + HEADERS <= next || nowMs() - head.firstMs < SUSPECT_MS) return;
+  const next = plateauBelow(coldOf(t).pmtu, isV4(t) ? 576 : IPV6_MIN_MTU);
+  if (next >= coldOf(t).pmtu || <u32>head.len + headersOf(t) <= next || nowMs() - head.firstMs < SUSPECT_MS) return;
   count(CNT_TcpExtTCPMTUPFail);
   pmtuLower(t, next);
 }

@@ -335,6 +335,8 @@ export const F2_FRTO: u32 = 1 << 6;
 export const F2_FRTO_NEW: u32 = 1 << 7;
 /** The application has set the receive buffer: no autotuning. */
 export const F2_RCVBUF_LOCK: u32 = 1 << 8;
+/** A listener on :: that takes IPv6 only. */
+export const F2_V6ONLY: u32 = 1 << 30;
 /** A segment with an ECT or CE mark has arrived. */
 export const F2_ECN_SEEN: u32 = 1 << 9;
 
@@ -367,6 +369,18 @@ export function tcbAt(address: u32): Tcb {
 @inline
 export function coldOf(t: Tcb): Cold {
   return changetype<Cold>(changetype<usize>(t) + TCB_SIZE);
+}
+
+/** Whether the connection speaks IPv4. */
+@inline
+export function isV4(t: Tcb): bool {
+  return t.remote0 == 0 && <u32>t.remote1 == 0xffff0000;
+}
+
+/** Bytes of IP and TCP headers without options. */
+@inline
+export function headersOf(t: Tcb): u32 {
+  return isV4(t) ? 40 : 60;
 }
 
 @inline

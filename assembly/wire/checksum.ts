@@ -75,3 +75,8 @@ export function sumAppend(acc: u64, odd: bool, p: u32, len: u32): u64 {
 export function pseudo4(src: u32, dst: u32, proto: u32, len: u32): u64 {
   return <u64>src + <u64>dst + (proto << 8) + <u32>bswap<u16>(<u16>len);
 }
+
+/** Pseudo-header of RFC 8200 §8.1: addresses of 16 bytes, `len` = L4 header and payload. */
+export function pseudo6(a: u32, b: u32, proto: u32, len: u32): u64 {
+  return sum16(a, 16, sum16(b, 16, <u64>bswap<u32>(len) + ((<u64>proto) << 24)));
+}

@@ -8,6 +8,7 @@ export const ETH_HEADER: u32 = 14;
 // EtherTypes as they lie in memory, read little-endian: ethTypeRaw() is compared without a swap.
 export const ETHERTYPE_IPV4_RAW: u32 = 0x0008;
 export const ETHERTYPE_ARP_RAW: u32 = 0x0608;
+export const ETHERTYPE_IPV6_RAW: u32 = 0xdd86;
 
 /** A MAC address is a u64: the six bytes little-endian, the upper two bytes zero. */
 export const MAC_MASK: u64 = 0xffffffffffff;

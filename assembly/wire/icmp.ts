@@ -17,6 +17,8 @@ export const ICMP_TIME_EXCEEDED: u32 = 11;
 export const ICMP_PARAMETER_PROBLEM: u32 = 12;
 
 export const ICMP_HOST_UNREACH: u32 = 1;
+export const ICMP_PROTOCOL_UNREACH: u32 = 2;
+export const ICMP_PORT_UNREACH: u32 = 3;
 export const ICMP_FRAG_NEEDED: u32 = 4;
 
 @inline

@@ -1,7 +1,8 @@
 // A stack: one core on one link, driven by one loop on one thread. Everything above (lunet/net, lunet/zc, knbench)
 // is built on the few calls below.
 import { randomBytes } from 'node:crypto';
-import { parsePrefix, writeAddress } from './core/address.js';
+import { isIPv6 } from 'node:net';
+import { isLinkLocal, linkLocal, parsePrefix, writeAddress } from './core/address.js';
 import { type Core, type CoreBuild, type CoreConfig, createCore, powerOfTwo } from './core/core.js';
 import { codeError, connectError, listenError, systemError } from './core/errors.js';
 import * as L from './core/layout.js';
@@ -22,12 +23,12 @@ export interface StackOptions extends Partial<Omit<ProfileParameters, 'congestio
   /** A link URI (`memory:NAME`, `memif:PATH`, `xdp:IFACE`, …) or an open link. */
   link: string | Link;
   /**
-   * Own address with prefix length, e.g. `10.0.0.1/24`. Where the link shares a kernel's interface, the kernel's
+   * Own address with prefix length, e.g. `10.0.0.1/24` or `fd00::1/64`, or several of them. Where the link shares a kernel's interface, the kernel's
    * addresses, routes and neighbours are used unless this is given; a link that steers ports (`xdp:`) then has both.
    */
-  address?: string;
-  /** Default gateway. */
-  gateway?: string;
+  address?: string | readonly string[];
+  /** Default gateway, or one of each family. */
+  gateway?: string | readonly string[];
   /** `datacenter` by default on links between processes (`memory:`, `memif:`), `internet` on all others. */
   profile?: ProfileName;
   /** Seed of everything random in the core; by default from the system's random source. */
@@ -75,8 +76,10 @@ export interface SocketHandler {
 
 export interface ListenOptions {
   port: number;
-  /** Local address; any by default. */
+  /** Local address; any by default: `::`, which takes IPv4 too, on a stack that has an IPv6 address, else `0.0.0.0`. */
   address?: string;
+  /** On `::`: IPv6 connections only. */
+  ipv6Only?: boolean;
   /** Connections that may wait to be accepted; 511 by default, as Node's. */
   backlog?: number;
   inline?: boolean;
@@ -140,13 +143,13 @@ export async function openStack(options: StackOptions): Promise<Stack> {
 
 async function openOn(link: Link, options: StackOptions): Promise<Stack> {
   const { kernelInterface } = link.info;
-  if (!kernelInterface && !options.address) {
+  if (!kernelInterface && listOf(options.address).length === 0) {
     throw codeError(
       'ERR_LUNET_ADDRESS',
       `${link.info.uri} has no kernel interface to take an address from: give "address"`,
     );
   }
-  const own = options.address ? parsePrefix(options.address) : null;
+  const own = listOf(options.address).map(parsePrefix);
   const handlers = new Map<number, SocketHandler>();
   const unreferenced = new Set<number>();
   const closeCallbacks: (() => void)[] = [];
@@ -227,13 +230,24 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
   });
   const { u8, u32, scratch } = core;
 
-  if (own) {
-    writeAddress(u8, scratch, own.address);
-    core.addressAdd(scratch, own.prefixLength);
+  // Without a kernel on the interface its link-local address is ours to make (RFC 4291 §2.1, §2.5.6).
+  if (
+    !kernelInterface &&
+    own.some(({ address }) => isIPv6(address)) &&
+    !own.some(({ address }) => isLinkLocal(address))
+  ) {
+    own.push({ address: linkLocal(link.info.mac), prefixLength: 64 });
   }
-  if (options.gateway) {
+  for (const { address, prefixLength } of own) {
+    writeAddress(u8, scratch, address);
+    const result = core.addressAdd(scratch, prefixLength);
+    if (result < 0) {
+      throw codeError('ERR_LUNET_ADDRESS', `${address} cannot be an address of this stack (errno ${-result})`);
+    }
+  }
+  for (const gateway of listOf(options.gateway)) {
     u8.fill(0, scratch, scratch + 16);
-    writeAddress(u8, scratch + 16, options.gateway);
+    writeAddress(u8, scratch + 16, gateway);
     const v4 = u8[scratch + 16 + 10] === 0xff;
     if (v4) writeAddress(u8, scratch, '0.0.0.0');
     core.routeAdd(scratch, v4 ? 96 : 0, scratch + 16, 0);
@@ -267,6 +281,7 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
   if (kernelInterface && followsKernel(link, options)) {
     sync = await openNetlinkSync(core, kernelInterface, {
       addon: loadNative(),
+      families: ['IPv4', 'IPv6'],
       changed: () => loop.kick(),
       warning: (error) => process.emitWarning(error.message, { code: 'LUNET_NETLINK' }),
     });
@@ -296,16 +311,16 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
       return hugepages;
     },
     listen(o, handler) {
-      const address = o.address ?? '0.0.0.0';
+      const address = o.address ?? (speaksIPv6(core) ? '::' : '0.0.0.0');
       if (!mayListen(o.port)) {
         throw Object.assign(systemError(13, 'listen', `: port ${o.port} is not among the link's ports=`), {
           address,
           port: o.port,
         });
       }
-      if (isAny(address)) u8.fill(0, scratch, scratch + 16);
-      else writeAddress(u8, scratch, address);
-      const handle = core.listen(scratch, o.port, o.backlog ?? DEFAULT_BACKLOG, o.inline ? L.SOCK_INLINE : 0);
+      writeAddress(u8, scratch, address || '::');
+      const flags = (o.inline ? L.SOCK_INLINE : 0) | (o.ipv6Only ? L.SOCK_V6ONLY : 0);
+      const handle = core.listen(scratch, o.port, o.backlog ?? DEFAULT_BACKLOG, flags);
       if (handle < 0) throw listenError(-handle, address, o.port);
       steer(o.port, true);
       listenPorts.set(handle, o.port);
@@ -458,6 +473,17 @@ function withEcn(flags: number, ecn: 'off' | 'accept' | 'on'): number {
   return (flags & ~bits.on) | bits[ecn];
 }
 
+/** Whether the stack has an IPv6 address beside those of the link itself: a route that came with one. */
+export function speaksIPv6(core: Core): boolean {
+  const { dv, u8, scratch: at } = core;
+  for (let i = 0; core.routeAt(i, at) === 0; i++) {
+    if (!(dv.getUint32(at + L.ROUTE_flags, true) & L.ROUTEF_CONNECTED)) continue;
+    const mapped = u8[at + 10] === 0xff && u8[at + 11] === 0xff && u8.subarray(at, at + 10).every((byte) => byte === 0);
+    if (!mapped && !(u8[at] === 0xfe && (u8[at + 1] & 0xc0) === 0x80)) return true;
+  }
+  return false;
+}
+
 /** Between processes both ends are lunet's; elsewhere the peer may be anybody, Linux and its 40 ms delayed ACK included. */
 function profileFor(link: Link): ProfileName {
   return link.info.driver === 'memory' || link.info.driver === 'net_memif' ? 'datacenter' : 'internet';
@@ -472,6 +498,7 @@ function followsKernel(link: Link, options: StackOptions): boolean {
   return options.address === undefined || link.steer !== undefined;
 }
 
-function isAny(address: string): boolean {
-  return address === '0.0.0.0' || address === '::' || address === '';
+function listOf(value: string | readonly string[] | undefined): string[] {
+  if (value === undefined) return [];
+  return typeof value === 'string' ? [value] : [...value];
 }

@@ -69,6 +69,18 @@ export function parsePrefix(text: string): { address: string; prefixLength: numb
   return { address, prefixLength: v4 ? V4_PREFIX_BITS + length : length };
 }
 
+/** fe80::/10. */
+export function isLinkLocal(address: string): boolean {
+  return isIPv6(address) && /^fe[89ab]/i.test(address);
+}
+
+/** The link-local address with the interface identifier of a MAC (RFC 4291 appendix A). */
+export function linkLocal(mac: Uint8Array): string {
+  const id = [mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]];
+  const bytes = Uint8Array.from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, ...id]);
+  return readAddress(bytes, 0);
+}
+
 /** `02:00:00:00:00:01` → 6 bytes. Throws ERR_INVALID_ADDRESS. */
 export function parseMac(text: string): Uint8Array {
   if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(text)) {

@@ -1,8 +1,10 @@
 // A listener on lunet with node:net's methods, events and errors.
+
 import { lookup as dnsLookup } from 'node:dns';
 import { EventEmitter } from 'node:events';
 import { type AddressInfo, isIP } from 'node:net';
 import { EADDRINUSE, ECONNABORTED } from '../core/layout.js';
+import { speaksIPv6 } from '../stack.js';
 import type { NetContext, StackMember, StackSource } from './context.js';
 import { codeError, errnoOf, invalidArgType, listenError } from './errors.js';
 import { type ListenOptions, listenArguments, type ServerOptions } from './options.js';
@@ -121,7 +123,7 @@ export class Server extends EventEmitter implements StackMember, Owner {
   }
 
   #listen(context: NetContext, options: ListenOptions & { port: number }, address: string): void {
-    const shown = address || '0.0.0.0';
+    const shown = address || (context.closed || !speaksIPv6(context.core) ? '0.0.0.0' : '::');
     try {
       if (context.closed) throw listenError(ECONNABORTED, shown, options.port);
       const port = this.#bind(context, options, address);
@@ -147,6 +149,7 @@ export class Server extends EventEmitter implements StackMember, Owner {
           port,
           ...(address ? { address } : {}),
           ...(options.backlog ? { backlog: options.backlog } : {}),
+          ...(options.ipv6Only ? { ipv6Only: true } : {}),
         },
         { accept: (handle) => this.#accept(context, handle) },
       );

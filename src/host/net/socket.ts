@@ -121,7 +121,7 @@ export class Socket extends TunedSocket implements StackMember {
       });
       return this;
     }
-    // The core speaks IPv4; a family that the caller names is the caller's business.
+    // Unless the caller names a family, IPv4: every stack has it, or the lookup says so.
     const lookupOptions = { family: familyNumber(options.family) || 4, hints: options.hints ?? 0, all: false };
     lookup(host, lookupOptions, (error, found, family) => {
       const address = Array.isArray(found) ? (found[0]?.address ?? '') : (found ?? '');

@@ -1,0 +1,172 @@
+// ICMPv6 (RFC 4443): echo (CFGF_ICMP_ECHO), errors about TCP segments, parameter problems; neighbour discovery is nd.ts.
+
+import {
+  CNT_Icmp6InDestUnreachs,
+  CNT_Icmp6InEchos,
+  CNT_Icmp6InErrors,
+  CNT_Icmp6InMsgs,
+  CNT_Icmp6InPktTooBigs,
+  CNT_Icmp6OutEchoReplies,
+  CNT_Icmp6OutParmProblems,
+} from '../abi/counters';
+import { CFG_FLAGS, CFGF_ICMP_ECHO, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EPROTO } from '../abi/layout';
+import { count, nowUs } from '../abi/runtime';
+import { tcpIcmpError } from '../tcp/icmp';
+import { fold, pseudo6, sum16 } from '../wire/checksum';
+import {
+  ICMPV6_ADDRESS_UNREACH,
+  ICMPV6_DATA,
+  ICMPV6_DEST_UNREACH,
+  ICMPV6_ECHO,
+  ICMPV6_ECHO_REPLY,
+  ICMPV6_NEIGHBOUR_ADVERT,
+  ICMPV6_NEIGHBOUR_SOLICIT,
+  ICMPV6_NO_ROUTE,
+  ICMPV6_PACKET_TOO_BIG,
+  ICMPV6_PARAMETER_PROBLEM,
+  ICMPV6_PORT_UNREACH,
+  ICMPV6_PROHIBITED,
+  ICMPV6_TIME_EXCEEDED,
+  icmpv6Code,
+  icmpv6Type,
+  icmpv6Word,
+  setIcmpv6,
+} from '../wire/icmpv6';
+import { PROTO_TCP } from '../wire/ipv4';
+import {
+  IPV6_DST,
+  IPV6_HEADER,
+  IPV6_MIN_MTU,
+  IPV6_SRC,
+  NEXT_FRAGMENT,
+  NEXT_ICMPV6,
+  ipv6IsUnspecified,
+  ipv6Next,
+  ipv6Version,
+} from '../wire/ipv6';
+import { extAt, extNext, extensionsWalk } from './extension';
+import { isOurs, sourceFor } from './interface';
+import { ndAdvert, ndSolicited } from './nd';
+import { frameBegin, frameL4, framePayload, ipOutput } from './output';
+import { dstGet, dstMtu } from './route';
+
+/** RFC 4443 §2.4 (f): errors in a burst, and how often another may follow. */
+const ERRORS_BURST: u32 = 10;
+const ERROR_INTERVAL_US: u64 = 100_000;
+
+let errorsLeft: u32 = ERRORS_BURST;
+let errorsFrom: u64 = 0;
+
+/** Local address (ours, when the packet was sent to a group), remote address of an answer. */
+const REPLY: u32 = <u32>memory.data(32, 16);
+/** Local and remote address of a quoted packet. */
+const QUOTED: u32 = <u32>memory.data(32, 16);
+
+/** A message of `len` bytes; `addrs`: local address, remote address. */
+export function icmp6Input(ip: u32, p: u32, len: u32, addrs: u32, multicast: bool): void {
+  count(CNT_Icmp6InMsgs);
+  if (len < ICMPV6_DATA || fold(sum16(p, len, pseudo6(addrs, addrs + 16, NEXT_ICMPV6, len))) != 0xffff) {
+    count(CNT_Icmp6InErrors);
+    return;
+  }
+  const type = icmpv6Type(p);
+  if (type == ICMPV6_ECHO) {
+    count(CNT_Icmp6InEchos);
+    if (load<u32>(CFG_FLAGS) & CFGF_ICMP_ECHO) echo(p, len, addrs, multicast);
+  } else if (type == ICMPV6_NEIGHBOUR_SOLICIT) ndSolicited(ip, p, len, addrs, multicast);
+  else if (type == ICMPV6_NEIGHBOUR_ADVERT) ndAdvert(ip, p, len, multicast);
+  else if (type >= ICMPV6_DEST_UNREACH && type <= ICMPV6_PARAMETER_PROBLEM) error(p, len, type);
+}
+
+/** The reply's payload is the request's, by reference. */
+function echo(p: u32, len: u32, addrs: u32, multicast: bool): void {
+  if (ipv6IsUnspecified(addrs + 16)) return;
+  let from = addrs;
+  if (multicast) {
+    // RFC 4443 §4.2: not from the group.
+    const source = sourceFor(addrs + 16, addrs + 16);
+    if (source == 0) return;
+    memory.copy(REPLY, source, 16);
+    memory.copy(REPLY + 16, addrs + 16, 16);
+    from = REPLY;
+  }
+  const dst = dstGet(from + 16);
+  if (dst == 0 || IPV6_HEADER + len > dstMtu(dst)) return;
+  const f = frameBegin(1);
+  if (f == 0) return;
+  const l4 = frameL4(f);
+  setIcmpv6(l4, ICMPV6_ECHO_REPLY, 0, icmpv6Word(p));
+  if (len > ICMPV6_DATA) framePayload(p + ICMPV6_DATA, len - ICMPV6_DATA);
+  if (ipOutput(dst, from, NEXT_ICMPV6, ICMPV6_DATA, len - ICMPV6_DATA, 0)) count(CNT_Icmp6OutEchoReplies);
+}
+
+/** An error about a packet that we have sent, if the quotation bears that out. */
+function error(p: u32, len: u32, type: u32): void {
+  if (type == ICMPV6_DEST_UNREACH) count(CNT_Icmp6InDestUnreachs);
+  else if (type == ICMPV6_PACKET_TOO_BIG) count(CNT_Icmp6InPktTooBigs);
+  const inner = p + ICMPV6_DATA;
+  const end = p + len;
+  if (inner + IPV6_HEADER > end || ipv6Version(inner) != 6 || !isOurs(inner + IPV6_SRC)) {
+    count(CNT_Icmp6InErrors);
+    return;
+  }
+  if (!extensionsWalk(ipv6Next(inner), inner + IPV6_HEADER, end, false, true)) return;
+  let at = extAt;
+  if (extNext == NEXT_FRAGMENT) {
+    // Only the first fragment has the ports.
+    if (load<u16>(at, 2) & 0xf8ff || load<u8>(at) != PROTO_TCP) return;
+    at += 8;
+  } else if (extNext != PROTO_TCP) return;
+  if (at + 8 > end) return;
+  memory.copy(QUOTED, inner + IPV6_SRC, 16);
+  memory.copy(QUOTED + 16, inner + IPV6_DST, 16);
+  const code = icmpv6Code(p);
+  const mtu = type == ICMPV6_PACKET_TOO_BIG ? max(icmpv6Word(p), IPV6_MIN_MTU) : 0;
+  const refused = type == ICMPV6_DEST_UNREACH && (code == ICMPV6_PORT_UNREACH || code == ICMPV6_PROHIBITED);
+  tcpIcmpError(QUOTED, at, mtu, errnoOf(type, code), refused || type == ICMPV6_PARAMETER_PROBLEM);
+}
+
+/** As Linux numbers them. */
+function errnoOf(type: u32, code: u32): i32 {
+  if (type == ICMPV6_PARAMETER_PROBLEM) return EPROTO;
+  if (type == ICMPV6_TIME_EXCEEDED) return EHOSTUNREACH;
+  if (code == ICMPV6_PORT_UNREACH) return ECONNREFUSED;
+  return code == ICMPV6_NO_ROUTE ? ENETUNREACH : EHOSTUNREACH;
+}
+
+/** The neighbour that the packet at `ip`, of ours, was for does not answer (RFC 4861 §7.2.2). */
+export function icmp6Unresolved(ip: u32): void {
+  if (ipv6Next(ip) != PROTO_TCP) return;
+  memory.copy(QUOTED, ip + IPV6_SRC, 16);
+  memory.copy(QUOTED + 16, ip + IPV6_DST, 16);
+  tcpIcmpError(QUOTED, ip + IPV6_HEADER, 0, errnoOf(ICMPV6_DEST_UNREACH, ICMPV6_ADDRESS_UNREACH), false);
+}
+
+/** Whether an error may be sent now. */
+function mayError(): bool {
+  const earned = (nowUs - errorsFrom) / ERROR_INTERVAL_US;
+  if (earned != 0) {
+    errorsLeft = <u32>min<u64>(earned + errorsLeft, ERRORS_BURST);
+    errorsFrom = nowUs;
+  }
+  if (errorsLeft == 0) return false;
+  errorsLeft--;
+  return true;
+}
+
+/** Tells the sender of the packet at `ip`, `len` bytes of it, what is wrong at `pointer` (RFC 4443 §3.4). */
+export function icmp6Problem(ip: u32, len: u32, code: u32, pointer: u32, addrs: u32): void {
+  if (!(load<u32>(CFG_FLAGS) & CFGF_ICMP_ECHO) || ipv6IsUnspecified(addrs + 16)) return;
+  const source = isOurs(addrs) ? addrs : sourceFor(addrs + 16, addrs + 16);
+  const dst = dstGet(addrs + 16);
+  if (source == 0 || dst == 0 || !mayError()) return;
+  memory.copy(REPLY, source, 16);
+  memory.copy(REPLY + 16, addrs + 16, 16);
+  // As much of it as fits (§2.4 (c)).
+  const quoted = min(len, IPV6_MIN_MTU - IPV6_HEADER - ICMPV6_DATA);
+  const f = frameBegin(1);
+  if (f == 0) return;
+  setIcmpv6(frameL4(f), ICMPV6_PARAMETER_PROBLEM, code, pointer);
+  framePayload(ip, quoted);
+  if (ipOutput(dst, REPLY, NEXT_ICMPV6, ICMPV6_DATA, quoted, 0)) count(CNT_Icmp6OutParmProblems);
+}
