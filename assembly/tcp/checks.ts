@@ -85,9 +85,16 @@ export function checkReset(t: Tcb): bool {
   return false;
 }
 
-/** Fourth check: a SYN in a synchronized state is challenged wherever it lies (RFC 5961 §4.2). */
+/**
+ * Fourth check: a SYN in a synchronized state is challenged wherever it lies (RFC 5961 §4.2). One in the window of a
+ * half-open connection is of another attempt: back to LISTEN, where its retransmission opens anew (§3.10.7.4).
+ */
 export function checkSyn(t: Tcb): bool {
   if (!(segFlags & TCPF_SYN)) return true;
+  if (t.state == TCP_SYN_RECV && coldOf(t).flags2 & F2_PASSIVE) {
+    destroy(t);
+    return false;
+  }
   count(CNT_TcpExtTCPSYNChallenge);
   challengeAck(t);
   return false;

@@ -400,6 +400,8 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
   return stack;
 }
 
+/** RFC 9293 §3.8.6.3. */
+const DELACK_LIMIT_US = 500_000;
 const DEFAULT_ZONES = 48;
 const DEFAULT_RX_ZONES = 8;
 
@@ -419,6 +421,9 @@ function coreConfig(link: Link, options: StackOptions): CoreConfig {
   }
   if (options.congestion !== undefined) parameters.congestion = congestionNumber(options.congestion);
   if (options.ecn !== undefined) parameters.tcpFlags = withEcn(parameters.tcpFlags, options.ecn);
+  if (!(parameters.delackUs < DELACK_LIMIT_US)) {
+    throw codeError('ERR_OUT_OF_RANGE', `delackUs must be less than ${DELACK_LIMIT_US}, not ${parameters.delackUs}`);
+  }
   const maxConnections = options.maxConnections ?? 16384;
   if (!Number.isInteger(maxConnections) || maxConnections < 1 || maxConnections > MAX_CONNECTIONS) {
     throw codeError('ERR_OUT_OF_RANGE', `maxConnections must be 1 to ${MAX_CONNECTIONS}, not ${maxConnections}`);

@@ -195,6 +195,7 @@ test('options that cannot be are refused by code before anything is opened for g
     ['ERR_OUT_OF_RANGE', { maxConnections: 0 }],
     ['ERR_OUT_OF_RANGE', { zones: 2, rxZones: 2 }],
     ['ERR_OUT_OF_RANGE', { portRange: [5, 1] }],
+    ['ERR_OUT_OF_RANGE', { delackUs: 500_000 }],
     ['ERR_LUNET_CORE', { zones: 5000 }],
     ['ERR_LUNET_URI', { link: 'carrier-pigeon:' }],
   ] as const) {

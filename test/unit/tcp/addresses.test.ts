@@ -192,6 +192,21 @@ test('a reset in SYN-RECEIVED leads back to where it came from: to LISTEN, or to
   active.done();
 });
 
+test('another SYN in the window of a half-open connection leads back to LISTEN (RFC 9293 §3.10.7.4)', () => {
+  const p = new Peer();
+  p.listen();
+  p.in('S', { seq: 0 });
+  assert.equal(p.out(), ['S. 0 ack 1']);
+  p.in('S', { seq: 500 });
+  assert.equal(p.out(), []);
+  p.in('S', { seq: 500 });
+  assert.equal(p.out(), ['S. 0 ack 501']);
+  p.in('.', { seq: 501 });
+  p.handle = p.m.core.accept(p.listener);
+  assert.is(p.state(), L.TCP_ESTABLISHED);
+  p.done();
+});
+
 test('a reset may carry data, which is not delivered (SHLD-2)', () => {
   const p = new Peer().accept();
   p.in('R.', { len: 100 });
