@@ -240,7 +240,7 @@ test('the application sets R2: shorter or longer than the number of retransmissi
 });
 
 test('a user timeout bounds how long zero-window probes go unanswered, and nothing else about them', () => {
-  const p = new Peer().accept(mss(MSS), { win: 0 });
+  const p = new Peer({ rtoMaxUs: 2e6 }).accept(mss(MSS), { win: 0 });
   p.m.core.setOption(p.handle, L.OPT_USER_TIMEOUT_US, 7e6);
   p.write(100);
   for (let i = 0; i < 300; i++) {

@@ -3,6 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as L from '../../../src/host/core/layout.js';
 import * as F from '../../helpers/frames.js';
+import { OWN_MAC } from '../../helpers/manual.js';
 import { content, MSS, mss, PEER_PORT, Peer, sackPermitted, timestamps, wscale } from '../../helpers/peer.js';
 
 /** The TCP checksum of a frame is what its bytes and its pseudo-header add up to. */
@@ -241,6 +242,53 @@ test('a window that shrinks to nothing is probed until it opens, with data in fl
     assert.ok(p.heard().some((s) => s.seq === 1461 && s.payload.length === 1000));
     p.done();
   }
+});
+
+test('the right edge of the window stays where it was when the buffer becomes smaller or fills (SHLD-14)', () => {
+  const p = new Peer({ rcvBufBytes: 20_000 }).accept();
+  let edge = 0;
+  const look = (): void => {
+    for (const { ack, win } of p.heard()) {
+      assert.ok(ack + win >= edge, `the right edge has moved from ${edge} to ${ack + win}`);
+      edge = ack + win;
+    }
+  };
+  let seq = 1;
+  const send = (len: number): void => {
+    p.in('.', { seq, len });
+    seq += len;
+    p.pass(1e5);
+    look();
+  };
+  for (let i = 0; i < 20; i++) send(100);
+  assert.ok(edge > 19_000);
+  p.m.core.setOption(p.handle, L.OPT_RCV_BUF_BYTES, 4096);
+  for (let i = 0; i < 20; i++) send(100);
+  p.write(10);
+  look();
+  while (seq < edge) send(Math.min(1000, edge - seq));
+  assert.is(p.read(0), seq - 1);
+  look();
+  p.done();
+});
+
+test('a link whose MTU changes announces what fits from then on (SHLD-6)', () => {
+  const p = new Peer();
+  const { core } = p.m;
+  const announced = (): number => {
+    const handle = core.connect(p.address(F.PEER_IP), 81, 0, 0, 0);
+    core.flush(p.m.nowUs);
+    const [syn] = p.heard();
+    core.abort(handle);
+    return (syn.options[2] << 8) | syn.options[3];
+  };
+  assert.is(announced(), 1460);
+  for (const mtu of [1000, 1280, 1500]) {
+    core.u8.set(OWN_MAC, core.scratch);
+    assert.is(core.linkConfig(core.scratch, mtu, 0), 0);
+    assert.is(announced(), mtu - 40);
+  }
+  p.done();
 });
 
 test('the right edge that an ACK announces does not move by less than a segment or half the buffer (MUST-39)', () => {
