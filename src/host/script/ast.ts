@@ -19,7 +19,9 @@ export type TcpOption =
   | { readonly kind: 'mss' | 'wscale'; readonly value: number }
   | { readonly kind: 'sack'; readonly blocks: readonly (readonly [number, number])[] }
   | { readonly kind: 'TS'; readonly val: number | null; readonly ecr: number | null }
-  | { readonly kind: 'FO'; readonly cookie: string };
+  | { readonly kind: 'FO'; readonly cookie: string }
+  /** An option that the core has no use for, as bytes: `FOEXP`. */
+  | { readonly kind: 'raw'; readonly text: string; readonly bytes: readonly number[] };
 
 /** Null stands for "any" in an expected packet. */
 export interface TcpPacket {
@@ -35,10 +37,11 @@ export interface TcpPacket {
 
 export interface IcmpPacket {
   readonly kind: 'icmp';
-  readonly type: number;
-  readonly code: number;
+  /** By name: IPv4 and IPv6 number them differently. */
+  readonly type: string;
+  readonly code: string | null;
   readonly mtu: number;
-  /** Sequence number of the segment it quotes, null for the first byte in flight. */
+  /** Sequence number of the segment it quotes, null for the last one that was expected. */
   readonly quotedSeq: number | null;
 }
 
@@ -48,6 +51,7 @@ export interface PacketEvent {
   readonly ecn: Ecn | null;
   readonly tos: number | null;
   readonly ttl: number | null;
+  readonly flowLabel: number | null;
   readonly packet: TcpPacket | IcmpPacket;
 }
 
@@ -71,6 +75,7 @@ export interface ShellEvent {
 export interface CodeEvent {
   readonly kind: 'code';
   readonly text: string;
+  readonly line: number;
 }
 
 export interface TimedEvent {

@@ -2,49 +2,31 @@
 import { type Ecn, type IcmpPacket, type PacketEvent, type TcpOption, type TcpPacket, Unsupported } from './ast.js';
 import { type Cursor, expect, fail, lineAt, peek, take, takeMatch } from './cursor.js';
 
-/** ICMPv4 types and the codes that have names (RFC 792, RFC 1122 §3.2.2.1, RFC 1812 §5.2.7). */
-const icmpTypes: ReadonlyMap<string, number> = new Map([
-  ['echo_reply', 0],
-  ['unreachable', 3],
-  ['source_quench', 4],
-  ['redirect', 5],
-  ['echo_request', 8],
-  ['time_exceeded', 11],
-  ['parameter_problem', 12],
-]);
-
-const icmpCodes: readonly (readonly string[])[] = [
-  ['net_unreachable'],
-  ['host_unreachable'],
-  ['protocol_unreachable', 'proto_unreachable'],
-  ['port_unreachable'],
-  ['frag_needed'],
-  ['source_route_failed'],
-  ['net_unknown'],
-  ['host_unknown'],
-  ['source_host_isolated'],
-  ['net_prohibited'],
-  ['host_prohibited'],
-  ['net_unreachable_for_tos'],
-  ['host_unreachable_for_tos'],
-  ['packet_filtered'],
-  ['precedence_violation'],
-  ['precedence_cutoff'],
-];
-
 export function parsePacket(c: Cursor): PacketEvent {
   const direction = take(c, '<') ? 'in' : 'out';
   if (direction === 'out') expect(c, '>');
+  const line = lineAt(c);
+  const quoted = takeQuoted(c);
   const marks = parseMarks(c);
-  const unknown = takeMatch(c, /(?:udp\b|ipv4|ipv6|gre|mpls|sctp)/y);
-  if (unknown !== null) throw new Unsupported(lineAt(c), `${unknown[0]} packets`);
-  const packet = takeMatch(c, /icmp\b/y) === null ? parseTcp(c) : parseIcmp(c);
-  if (packet.kind === 'icmp' && direction === 'out') throw new Unsupported(lineAt(c), 'expecting ICMP packets');
+  const quotedSeq = quoted ?? takeQuoted(c);
+  const unknown = takeMatch(c, /(?:udp\b|ipv4\b|ipv6\b|gre\b|mpls\b|sctp\b|fragment\b)/y);
+  if (unknown !== null) throw new Unsupported(line, `${unknown[0]} packets`);
+  const packet = takeMatch(c, /icmp(?:v6|6)?\b/y) === null ? parseTcp(c) : parseIcmp(c, quotedSeq);
+  if (packet.kind === 'icmp' && direction === 'out') throw new Unsupported(line, 'expecting ICMP packets');
   return { kind: 'packet', direction, ...marks, packet };
 }
 
+/** What an ICMP error quotes, before or after it: `[1:1001(1000)]`. */
+function takeQuoted(c: Cursor): number | null {
+  const quoted = takeMatch(c, /\[\s*(?:tcp\s+|[FSRPUEW.]+\s+)?(\d+):(\d+)\((\d+)\)[^\]\n]*\]/y);
+  if (quoted !== null) return Number(quoted[1]);
+  if (takeMatch(c, /\[\s*udp\b/y) !== null) throw new Unsupported(lineAt(c), 'UDP packets');
+  return null;
+}
+
 /** `[ect0]`, `[ce, ttl 64]`, `(tos 0x10)` before the flags. */
-function parseMarks(c: Cursor): { ecn: Ecn | null; tos: number | null; ttl: number | null } {
+function parseMarks(c: Cursor): Pick<PacketEvent, 'ecn' | 'tos' | 'ttl' | 'flowLabel'> {
+  let flowLabel: number | null = null;
   let ecn: Ecn | null = null;
   let tos: number | null = null;
   let ttl: number | null = null;
@@ -53,19 +35,19 @@ function parseMarks(c: Cursor): { ecn: Ecn | null; tos: number | null; ttl: numb
     if (close === ')') expect(c, '(');
     do {
       const mark = takeMatch(c, /(noecn|ect01|ect0|ect1|ce)\b/y);
-      const field = mark === null ? takeMatch(c, /(tos|ttl|flowlabel)\s+(0x[\da-fA-F]+|\d+)/y) : null;
+      const field = mark === null ? takeMatch(c, /(tos|ttl|hoplim|flowlabel)\s+(0x[\da-fA-F]+|\d+)/y) : null;
       if (mark !== null) ecn = mark[1] as Ecn;
       else if (field === null) fail(c, 'an ECN mark, tos or ttl');
       else if (field[1] === 'tos') tos = Number(field[2]);
-      else if (field[1] === 'ttl') ttl = Number(field[2]);
-      else throw new Unsupported(lineAt(c), 'IPv6 flow labels');
+      else if (field[1] === 'ttl' || field[1] === 'hoplim') ttl = Number(field[2]);
+      else flowLabel = Number(field[2]);
     } while (take(c, ','));
     expect(c, close);
   }
-  return { ecn, tos, ttl };
+  return { ecn, tos, ttl, flowLabel };
 }
 
-const SEQUENCE = /(?:seq\s+)?(\d+)(?::(\d+))?(?:\((\d+)\))?/y;
+const SEQUENCE = /(?:seq\s+)?(\d+)(?:\s*:\s*(\d+))?(?:\s*\(\s*(\d+)\s*\))?/y;
 
 function parseTcp(c: Cursor): TcpPacket {
   const flags = takeMatch(c, /(?:[FSRPUEWA.]+|-)(?=\s)/y);
@@ -126,33 +108,35 @@ function parseOption(c: Cursor): TcpOption {
       return { kind: 'sack', blocks };
     }
     case 'TS': {
-      const value = takeMatch(c, /val\s+(\d+|\.\.\.)\s+ecr\s+(\d+|\.\.\.)/y) ?? fail(c, 'val … ecr …');
+      const value =
+        takeMatch(c, /val\s+(\d+|\.\.\.)\s+ecr\s+(\d+|\.\.\.)/y) ?? fail(c, 'val … ecr …');
       const number = (text: string): number | null => (text === '...' ? null : Number(text));
       return { kind: 'TS', val: number(value[1]), ecr: number(value[2]) };
     }
     case 'FO':
-      return { kind: 'FO', cookie: takeMatch(c, /[\da-fA-F]+/y)?.[0] ?? '' };
+      return { kind: 'FO', cookie: takeMatch(c, /[\da-fA-F]+\b/y)?.[0] ?? '' };
+    case 'FOEXP': {
+      // RFC 6994: an experimental option, here with the magic number of TCP Fast Open before it had a number.
+      const cookie = takeMatch(c, /[\da-fA-F]+\b/y)?.[0] ?? '';
+      const body = [0xf9, 0x89, ...(cookie.match(/../g) ?? []).map((byte) => Number.parseInt(byte, 16))];
+      return { kind: 'raw', text: `FOEXP ${cookie}`.trim(), bytes: [254, body.length + 2, ...body] };
+    }
   }
   throw new Unsupported(lineAt(c), `the TCP option ${name?.[0] ?? c.text.slice(c.at, c.at + 8)}`);
 }
 
 const SACK_BLOCK = /(\d+):(\d+)/y;
 
-function parseIcmp(c: Cursor): IcmpPacket {
+function parseIcmp(c: Cursor, quotedBefore: number | null): IcmpPacket {
   const type = takeMatch(c, /[a-z_]+/y)?.[0] ?? fail(c, 'an ICMP type');
-  const typeNumber = icmpTypes.get(type);
-  if (typeNumber === undefined) throw new Unsupported(lineAt(c), `the ICMP type ${type}`);
   const mtuFirst = takeMatch(c, /mtu\s+(\d+)/y);
-  const code = takeMatch(c, /[a-z_]+(?!\s+\d)/y)?.[0];
-  const codeNumber = code === undefined ? 0 : icmpCodes.findIndex((names) => names.includes(code));
-  if (codeNumber < 0) throw new Unsupported(lineAt(c), `the ICMP code ${code}`);
+  const code = takeMatch(c, /[a-z_]+(?!\s+\d)/y)?.[0] ?? null;
   const mtu = mtuFirst ?? takeMatch(c, /mtu\s+(\d+)/y);
-  const quoted = takeMatch(c, /\[\s*(?:tcp\s+)?(\d+):(\d+)\((\d+)\)\s*\]/y);
   return {
     kind: 'icmp',
-    type: typeNumber,
-    code: codeNumber,
+    type,
+    code,
     mtu: mtu === null ? 0 : Number(mtu[1]),
-    quotedSeq: quoted === null ? null : Number(quoted[1]),
+    quotedSeq: quotedBefore ?? takeQuoted(c),
   };
 }

@@ -1,11 +1,15 @@
 // The script language of packetdrill (Cardwell et al., USENIX ATC 2013): option lines, then events, each a time and a
 // packet, a call, a shell command in backquotes or an assertion in %{ }%.
-import type { CallEvent, Script, Time, TimedEvent, Value } from './ast.js';
+import type { CallEvent, CodeEvent, Script, Time, TimedEvent, Value } from './ast.js';
+import { checkCode } from './code.js';
 import { type Cursor, expect, fail, lineAt, peek, skipSpace, take, takeMatch, withoutComments } from './cursor.js';
 import { parsePacket } from './parse-packet.js';
 import { constants } from './symbols.js';
 
 const US = 1_000_000;
+
+/** A value follows `=`; a blank before it is taken too, a new line is not. */
+const OPTION = /--([\w-]+)(?:(?:[ \t]*=[ \t]*|[ \t]+)("[^"\n]*"|[^\s`]+))?/y;
 
 /** Throws Unsupported with the line of what it does not understand. */
 export function parseScript(text: string): Script {
@@ -16,13 +20,14 @@ export function parseScript(text: string): Script {
   skipSpace(c);
   while (c.at < c.text.length) {
     const line = lineAt(c);
-    const option = events.length === 0 ? takeMatch(c, /--([\w-]+)(?:[=\s]\s*("[^"]*"|[^\s]+))?/y) : null;
+    const option = events.length === 0 ? takeMatch(c, OPTION) : null;
     if (option !== null) options.push({ name: option[1], value: (option[2] ?? '').replace(/^"|"$/g, ''), line });
     else if (events.length === 0 && peek(c, '`')) setup.push({ command: parseShell(c), line });
     else if (peek(c, '`')) {
-      // A last command without a time cleans up.
+      // A command without a time runs when its turn comes: most often the last one, which cleans up.
       events.push({ line, time: { kind: 'any' }, event: { kind: 'shell', command: parseShell(c) } });
-    } else events.push(parseEvent(c, line));
+    } else if (peek(c, '%{')) events.push({ line, time: { kind: 'any' }, event: parseCode(c) });
+    else events.push(parseEvent(c, line));
     skipSpace(c);
   }
   return { options, setup, events };
@@ -32,9 +37,16 @@ function parseEvent(c: Cursor, line: number): TimedEvent {
   const time = parseTime(c);
   if (peek(c, '<') || peek(c, '>')) return { line, time, event: parsePacket(c) };
   if (peek(c, '`')) return { line, time, event: { kind: 'shell', command: parseShell(c) } };
-  const code = takeMatch(c, /%\{([\s\S]*?)\}%/y);
-  if (code !== null) return { line, time, event: { kind: 'code', text: code[1] } };
+  if (peek(c, '%{')) return { line, time, event: parseCode(c) };
   return { line, time, event: parseCall(c) };
+}
+
+function parseCode(c: Cursor): CodeEvent {
+  const line = lineAt(c);
+  const code = takeMatch(c, /%\{([\s\S]*?)\}%/y);
+  if (code === null) fail(c, 'a closing }%');
+  checkCode(code[1], line);
+  return { kind: 'code', text: code[1], line };
 }
 
 function seconds(text: string): number {
@@ -55,7 +67,7 @@ function parseTime(c: Cursor): Time {
 }
 
 function parseShell(c: Cursor): string {
-  const match = takeMatch(c, /`([^`]*)`/y);
+  const match = takeMatch(c, /`((?:\\[\s\S]|[^`\\])*)`/y);
   if (match === null) fail(c, 'a closing backquote');
   return match[1];
 }
@@ -82,17 +94,18 @@ function parseCall(c: Cursor): CallEvent {
   return { kind: 'call', name: name[1], args, result, errno, endUs: end === null ? null : seconds(end[1]) };
 }
 
-/** A value: numbers and symbols joined by |, text, [list], {struct}, `...`, htons(…) and inet_addr(…). */
+/** A value: numbers and symbols joined by |, text, [list], {struct}, `...`, htons(…), inet_addr(…) and the like. */
 export function parseValue(c: Cursor): Value {
   if (take(c, '...')) return { kind: 'any' };
   if (take(c, '[')) return { kind: 'list', items: parseItems(c, ']') };
   if (take(c, '{')) return parseStruct(c);
-  const text = takeMatch(c, /"((?:\\.|[^"\\])*)"/y);
+  const text = takeMatch(c, /"((?:\\.|[^"\\])*)"(?:\s*\.\.\.)?/y);
   if (text !== null) return { kind: 'string', value: text[1] };
   let value = parseTerm(c);
   while (take(c, '|')) {
     const next = parseTerm(c);
     if (value.kind === 'number' && next.kind === 'number') value = { kind: 'number', value: value.value | next.value };
+    // A name that is not known makes the whole unknown.
     else if (value.kind === 'number') value = next;
   }
   return value;
@@ -108,8 +121,15 @@ function parseItems(c: Cursor, close: string): Value[] {
 }
 
 function parseTerm(c: Cursor): Value {
-  const wrapped = takeMatch(c, /(?:htons|htonl|inet_addr)\s*\(/y);
+  const wrapped = takeMatch(c, /(?:htons|htonl|inet_addr|inet6_addr|inet_pton)\s*\(/y);
   if (wrapped !== null) {
+    let inner = parseValue(c);
+    // inet_pton(AF_INET6, "::1")
+    if (take(c, ',')) inner = parseValue(c);
+    expect(c, ')');
+    return inner;
+  }
+  if (take(c, '(')) {
     const inner = parseValue(c);
     expect(c, ')');
     return inner;
@@ -131,7 +151,7 @@ function parseStruct(c: Cursor): Value {
   const items: Value[] = [];
   while (!take(c, '}')) {
     // msg_iov(2)=[…]: the count in parentheses repeats the length of the list.
-    const name = takeMatch(c, /([a-z]\w*)\s*(?:\([^)]*\))?\s*=\s*/y);
+    const name = takeMatch(c, /([A-Za-z]\w*)\s*(?:\([^)]*\))?\s*=\s*/y);
     if (name === null) items.push(parseValue(c));
     else fields.set(name[1], parseValue(c));
     if (!take(c, ',')) {

@@ -12,8 +12,9 @@ import {
   type TimedEvent,
   Unsupported,
 } from './ast.js';
-import { runCode } from './expression.js';
+import { type PythonValue, runCode } from './code.js';
 import { difference, type Flow, newFlow, sentText, toWire } from './flow.js';
+import { icmpNumbers } from './icmp.js';
 import { createMachine, type Machine } from './machine.js';
 import { parseScript } from './parse.js';
 import { applyOptions, applyShell, defaultSettings } from './settings.js';
@@ -83,7 +84,7 @@ function execute(script: Script, printed: string[]): void {
   let listenPort = settings.bindPort;
   let remotePort = FIRST_REMOTE_PORT;
   let pending: Pending | null = null;
-  const variables = new Map<string, number | string | boolean>();
+  const variables = new Map<string, PythonValue>();
 
   function start(): { machine: Machine; sockets: Sockets } {
     if (machine !== null && sockets !== null) return { machine, sockets };
@@ -161,13 +162,14 @@ function execute(script: Script, printed: string[]): void {
 
   function injectIcmp(packet: IcmpPacket, line: number): void {
     const run = start();
+    const { type, code } = icmpNumbers(packet, false, line);
     const quoted = lastSent;
     if (quoted === null) throw new Mismatch(line, 'there is no packet of the core that an ICMP error could quote');
     const bytes = Uint8Array.from(quoted.packet);
     if (packet.quotedSeq !== null && flow !== null) {
       new DataView(bytes.buffer).setUint32(24, (packet.quotedSeq + flow.offset) >>> 0);
     }
-    run.machine.inject(icmpFrame(run.machine.ends, packet.type, packet.code, packet.mtu, bytes));
+    run.machine.inject(icmpFrame(run.machine.ends, type, code, packet.mtu, bytes));
   }
 
   let lastSent: SentSegment | null = null;
@@ -251,7 +253,7 @@ function execute(script: Script, printed: string[]): void {
       if (sleepUs > 0) start().machine.advance(Math.max(atUs, now) + sleepUs);
     } else {
       if (machine === null && atUs > 0) start().machine.advance(atUs);
-      if (event.kind === 'code') runAssertions(event.text, line);
+      if (event.kind === 'code') runAssertions(event.text, event.line);
       else if (event.kind === 'call') call(absoluteEnd(event, base), line, Math.max(atUs, now));
       else if (event.packet.kind === 'tcp') inject(event.packet, event);
       else injectIcmp(event.packet, line);
@@ -271,9 +273,11 @@ function execute(script: Script, printed: string[]): void {
   function runAssertions(text: string, line: number): void {
     const run = start();
     const handle = run.sockets.underTest()?.handle ?? 0;
-    const field = (name: string): number | undefined => infoField(run.machine, handle, name);
-    const failure = runCode(text, line, variables, field, (said) => printed.push(said));
-    if (failure !== null) throw new Mismatch(line, failure);
+    runCode(text, line, {
+      variables,
+      lookUp: (name) => infoField(run.machine, handle, name),
+      print: (said) => printed.push(said),
+    });
   }
 
   for (const event of script.events) {

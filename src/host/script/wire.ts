@@ -59,6 +59,8 @@ export function optionsText(options: readonly TcpOption[]): string {
         return `TS val ${option.val ?? '...'} ecr ${option.ecr ?? '...'}`;
       case 'FO':
         return `FO ${option.cookie}`.trim();
+      case 'raw':
+        return option.text;
       default:
         return option.kind;
     }
@@ -103,6 +105,9 @@ export function encodeOptions(options: readonly TcpOption[]): Uint8Array {
         break;
       case 'FO':
         bytes.push(34, 2 + option.cookie.length / 2, ...Buffer.from(option.cookie, 'hex'));
+        break;
+      case 'raw':
+        bytes.push(...option.bytes);
         break;
     }
   }
