@@ -191,6 +191,8 @@ export const CFGF_TLP: u32 = 4096;
 export const CFGF_FRTO: u32 = 8192;
 /** Suspect the path's MTU when full-sized segments keep getting lost (RFC 4821 §7.7). */
 export const CFGF_PMTU_BLACK_HOLE: u32 = 16384;
+/** Offer windows and acknowledge data as Linux does (tcp/linux.ts). */
+export const CFGF_LINUX_RCV: u32 = 32768;
 export const CFG_MTU: u32 = 2172;
 /** 6 bytes. */
 export const CFG_MAC: u32 = 2176;

@@ -58,6 +58,7 @@ import { fromHandle, listenerSlotAlloc, slotAlloc, slotAt, slotRelease } from '.
 import { connectionInit, synStart } from './handshake';
 import { infoWrite } from './info';
 import { keepaliveStart } from './keepalive';
+import { asLinuxReceiver, linuxAckOnRead, linuxSetQuickAck } from './linux';
 import { acceptTake, isAnyAddress, listenerAdd, listenerClose, listenerTaken } from './listen';
 import { ackSend, tcpOutput, wantOutput } from './output';
 import { portChoose } from './port';
@@ -295,14 +296,21 @@ export function recv(handle: i32, iov: u32, maxPieces: u32): i32 {
     if (t.state == TCP_CLOSE) return coldOf(t).error ? -(<i32>coldOf(t).error) : 0;
     return t.state == TCP_SYN_SENT ? -ENOTCONN : -EAGAIN;
   }
-  windowUpdate(t);
+  if (!asLinuxReceiver()) windowUpdate(t);
+  else if (mayUpdateWindow(t) && linuxAckOnRead(t)) ackSend(t);
   return <i32>pieces;
+}
+
+/** Whether the peer may still send. */
+@inline
+function mayUpdateWindow(t: Tcb): bool {
+  const state: u32 = t.state;
+  return state == TCP_ESTABLISHED || state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2;
 }
 
 /** Tells the peer when reading has opened the window by half the buffer or two segments (RFC 9293 §3.8.6.2.2). */
 function windowUpdate(t: Tcb): void {
-  const state: u32 = t.state;
-  if (state != TCP_ESTABLISHED && state != TCP_FIN_WAIT1 && state != TCP_FIN_WAIT2) return;
+  if (!mayUpdateWindow(t)) return;
   // What the window field can say is all that the peer would learn of.
   const free = min<u32>(t.rcvBuf > t.rcvQBytes ? t.rcvBuf - t.rcvQBytes : 0, (<u32>0xffff) << t.rcvWscale);
   const gain = <i32>(t.rcvNxt + free - t.rcvAdv);
@@ -378,6 +386,9 @@ export function setOption(handle: i32, option: u32, value: f64): i32 {
       c.userTimeoutMs = value == 0 ? 0 : <u32>min<f64>(max<f64>(value / 1000, 1), 0x7fffffff);
       return 0;
     case OPT_QUICKACK:
+      if (t.state != TCP_LISTEN && asLinuxReceiver()) {
+        if (linuxSetQuickAck(t, value != 0)) ackSend(t);
+      }
       return setFlag(t, FL_QUICKACK, value);
     case OPT_CONGESTION:
       if (value > CC_DCTCP) return -EINVAL;

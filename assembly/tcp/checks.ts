@@ -10,6 +10,7 @@ import { segAck, segFlags, segLen, segSeq, segSpace, segTrimSyn } from './arriva
 import { connectionAborted, connectionDone, destroy } from './close';
 import { synSend } from './handshake';
 import { nowMs } from './isn';
+import { QUICK_ACKS_MOST, asLinuxReceiver, linuxQuickAck } from './linux';
 import { optHasTs, optTsVal } from './options';
 import { ackSend } from './output';
 import { dsackSet } from './reassembly';
@@ -67,7 +68,10 @@ export function checkSequence(t: Tcb): bool {
     return false;
   }
   if (segLen != 0) {
-    if (seqLe(end, t.rcvNxt)) dsackSet(t, segSeq, segSeq + segLen);
+    if (seqLe(end, t.rcvNxt)) {
+      dsackSet(t, segSeq, segSeq + segLen);
+      if (asLinuxReceiver()) linuxQuickAck(t, QUICK_ACKS_MOST);
+    }
     ackSend(t);
   } else if (mayAnswer(t)) ackSend(t);
   return false;

@@ -35,6 +35,7 @@ import { eventRaise } from './events';
 import { flowRemove } from './flow';
 import { slotRelease } from './handle';
 import { listAppend, listFirst, listRemove } from './list';
+import { asLinuxReceiver, linuxFinReceived } from './linux';
 import { leaveListener } from './listen';
 import { tcpOutput, wantOutput } from './output';
 import { reassemblyPurge } from './reassembly';
@@ -200,7 +201,9 @@ export function closeConnection(t: Tcb): void {
 /** The peer's FIN is next in sequence (RFC 9293 §3.10.7.4, eighth check). */
 export function finReceived(t: Tcb): void {
   t.rcvNxt++;
-  t.flags |= FL_FIN_RCVD | FL_ACK_NOW;
+  t.flags |= FL_FIN_RCVD;
+  if (t.state == TCP_ESTABLISHED && asLinuxReceiver()) linuxFinReceived(t);
+  else t.flags |= FL_ACK_NOW;
   reassemblyPurge(t);
   eventRaise(t, EV_EOF);
   const state: u32 = t.state;

@@ -3,11 +3,12 @@
 import { CNT_TcpExtTCPAbortOnData, CNT_TcpExtTCPRcvQDrop } from '../abi/counters';
 import { TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2 } from '../abi/layout';
 import { count } from '../abi/runtime';
-import { TCPF_FIN } from '../wire/tcp';
+import { TCPF_FIN, TCPF_PSH } from '../wire/tcp';
 import { segFlags, segLen, segPayload, segSeq, segTrimBack, segTrimFront } from './arrival';
 import { connectionReset, finReceived } from './close';
 import { QUICK_ACKS } from './delack';
 import { eventData } from './events';
+import { asLinuxReceiver, linuxDataQueued, linuxDataReceived } from './linux';
 import { dsackSet, reassemblyAdd, reassemblyCut, reassemblySplice } from './reassembly';
 import { rcvqAdd } from './recvq';
 import { seqGt, seqLt } from './seq';
@@ -40,7 +41,8 @@ export function dataProcess(t: Tcb): bool {
     reassemblyAdd(t, segSeq, segPayload, segLen);
     // RFC 5681 §4.2: a duplicate ACK for every segment above a gap.
     t.flags |= FL_ACK_NOW;
-    t.quickAcks = <u8>QUICK_ACKS;
+    if (asLinuxReceiver()) linuxDataQueued(t, segLen);
+    else t.quickAcks = <u8>QUICK_ACKS;
   }
   return true;
 }
@@ -72,6 +74,7 @@ function inOrder(t: Tcb): void {
     // RFC 5681 §4.2: the ACK for a filled gap goes at once.
     t.flags |= FL_ACK_NOW;
   }
+  if (asLinuxReceiver()) linuxDataReceived(t, len, (segFlags & TCPF_PSH) != 0);
   if (!(t.flags & FL_INLINE)) eventData(t);
 }
 

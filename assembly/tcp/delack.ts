@@ -12,6 +12,7 @@ import { CFG_DELACK_US } from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
 import { timerArm } from '../timer/wheel';
 import { nowMs } from './isn';
+import { asLinuxReceiver, linuxAckNow, linuxDelackExpired } from './linux';
 import { ackSend, wantOutput } from './output';
 import { FL_ACK_DELAYED, FL_ACK_NOW, FL_QUICKACK, Tcb, delackTimer } from './tcb';
 
@@ -26,6 +27,10 @@ const ANSWERS_MS: u32 = 40;
 /** There is received data that no segment has acknowledged yet. `pushed`: the last of it came with PSH. */
 @inline
 export function delackDecide(t: Tcb, pushed: bool): void {
+  if (asLinuxReceiver()) {
+    if (linuxAckNow(t)) ackOwed(t);
+    return;
+  }
   const owed = t.rcvNxt - t.rcvWup;
   const mss: u32 = t.rcvMss;
   const tail = pushed && nowMs() - t.lastSendMs > ANSWERS_MS;
@@ -37,14 +42,21 @@ export function delackDecide(t: Tcb, pushed: bool): void {
   }
   if (t.quickAcks != 0) t.quickAcks--;
   if (owed >= mss * STRETCH) ackSend(t);
-  else {
-    t.flags |= FL_ACK_NOW;
-    wantOutput(t);
-  }
+  else ackOwed(t);
+}
+
+/** The ACK goes at the end of the burst. */
+function ackOwed(t: Tcb): void {
+  t.flags |= FL_ACK_NOW;
+  wantOutput(t);
 }
 
 export function delackExpired(t: Tcb): void {
   if (!(t.flags & FL_ACK_DELAYED)) return;
+  if (asLinuxReceiver()) {
+    linuxDelackExpired(t);
+    return;
+  }
   count(CNT_TcpExtDelayedACKs);
   ackSend(t);
 }

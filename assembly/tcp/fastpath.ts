@@ -13,6 +13,7 @@ import { ccDelivered, ccOnAck } from './congestion/index';
 import { delackDecide } from './delack';
 import { deliverInline, eventData } from './events';
 import { nowMs } from './isn';
+import { asLinuxReceiver } from './linux';
 import { TS_WORD, optSetTs } from './options';
 import { tcpOutput } from './output';
 import { rcvqAdd } from './recvq';
@@ -27,6 +28,7 @@ const STAMPED: u32 = 0x80 | (TCPF_ACK << 8);
 /** Processes the segment if it is as predicted. False leaves everything untouched. */
 export function fastPath(t: Tcb, tcp: u32, l4Len: u32): bool {
   const flags = t.flags;
+  if (asLinuxReceiver()) return false;
   if (t.caState != CA_OPEN || t.oooHead != 0 || flags & (FL_PERSIST | FL_FIN_OOO | FL_REO | FL_PROBED)) return false;
   if (flags & FL_ECN && ecnNeedsAttention(t)) return false;
   const form = <u32>load<u16>(tcp, 12) & ~(TCPF_PSH << 8);

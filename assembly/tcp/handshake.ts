@@ -46,6 +46,7 @@ import { flowInsert } from './flow';
 import { slotAlloc } from './handle';
 import { isnFor, nowMs } from './isn';
 import { keepaliveStart } from './keepalive';
+import { asLinuxReceiver, linuxStart } from './linux';
 import { acceptAdd, acceptFull, halfOpenAdd, halfOpenEvict, leaveListener } from './listen';
 import { TS_BYTES, WSCALE_MAX, optHasTs, optMss, optSackPermitted, optTsEcr, optTsVal, optWscale } from './options';
 import { wantOutput } from './output';
@@ -354,6 +355,7 @@ function establish(t: Tcb): void {
   ccInit(t, segments);
   rcvTuneStart(t);
   t.quickAcks = <u8>QUICK_ACKS;
+  if (asLinuxReceiver()) linuxStart(t);
   t.lastRecvMs = t.lastSendMs = nowMs();
   setState(t, TCP_ESTABLISHED);
   if (c.flags2 & F2_PASSIVE) {

@@ -10,6 +10,7 @@
 import { CNT_TcpExtTCPRcvAutotuned } from '../abi/counters';
 import { CFG_RCV_BUF_MAX_BYTES } from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
+import { asLinuxReceiver } from './linux';
 import { rxPieceTotal } from './records';
 import { seqGe } from './seq';
 import { F2_RCVBUF_LOCK, Tcb, coldOf } from './tcb';
@@ -26,7 +27,8 @@ const QUEUED: u32 = 8;
 export let rcvBufMost: u32 = 0;
 
 export function rcvTuneInit(): void {
-  rcvBufMost = min(load<u32>(CFG_RCV_BUF_MAX_BYTES), rxPieceTotal() << BYTES_PER_OBJECT_SHIFT);
+  const most = load<u32>(CFG_RCV_BUF_MAX_BYTES);
+  rcvBufMost = asLinuxReceiver() ? most : min(most, rxPieceTotal() << BYTES_PER_OBJECT_SHIFT);
 }
 
 /** Bytes the application has read so far. */

@@ -22,6 +22,7 @@ import {
   setTcpWindow,
 } from '../wire/tcp';
 import { optWrite, optWriteSyn, sackBytes } from './options';
+import { asLinuxReceiver, linuxInitialWindow, linuxSent, linuxWindow } from './linux';
 import { seqGt } from './seq';
 import { sendNodeAt } from './sendq';
 import {
@@ -51,9 +52,10 @@ export const PIECES_MAX: u32 = TX_MAX_SEGS - 1;
  */
 export function windowToOffer(t: Tcb): u32 {
   if (t.rcvBuf < rcvBufMost) rcvTune(t);
+  if (asLinuxReceiver()) return windowOffered(t, linuxWindow(t));
   const free = t.rcvBuf > t.rcvQBytes ? t.rcvBuf - t.rcvQBytes : 0;
   const offered = <i32>(t.rcvAdv - t.rcvNxt);
-  let window: u32 = offered > 0 ? <u32>offered : 0;
+  const window: u32 = offered > 0 ? <u32>offered : 0;
   const scale: u32 = t.rcvWscale;
   const gain = <i32>(free - window);
   let field: u32;
@@ -61,8 +63,12 @@ export function windowToOffer(t: Tcb): u32 {
     field = free >> scale;
     if (field << scale < window) field++;
   } else field = (window + (1 << scale) - 1) >> scale;
-  if (field > 0xffff) field = 0xffff;
-  window = field << scale;
+  return windowOffered(t, min<u32>(field, 0xffff));
+}
+
+/** The field says this: notes the right edge. */
+function windowOffered(t: Tcb, field: u32): u32 {
+  const window = field << (<u32>t.rcvWscale);
   if (seqGt(t.rcvNxt + window, t.rcvAdv)) t.rcvAdv = t.rcvNxt + window;
   if (field == 0) {
     if (!(t.flags & FL_ZERO_WND_SENT)) {
@@ -142,6 +148,7 @@ export function segmentSend(t: Tcb, seq: u32, node: u32, len: u32, flags: u32): 
     at = n.next;
   }
   ipOutput(t.dst, addressesOf(t), PROTO_TCP, length, len, service);
+  if (asLinuxReceiver()) linuxSent(t, len);
   t.rcvWup = t.rcvNxt;
   t.flags &= ~(FL_ACK_NOW | FL_ACK_DELAYED);
   c.segsOut++;
@@ -173,7 +180,7 @@ export function segmentSyn(t: Tcb, iss: u32, ack: bool): bool {
   if (!f) return false;
   const h = frameL4(f);
   const length = TCP_HEADER + optWriteSyn(t, h + TCP_HEADER, ack ? t.tsRecent : 0);
-  const window = min<u32>(t.rcvBuf, 0xffff);
+  const window = asLinuxReceiver() ? linuxInitialWindow(t, ack) : min<u32>(t.rcvBuf, 0xffff);
   const c = coldOf(t);
   let flags = TCPF_SYN;
   if (!ack) flags |= ecnSynFlags(t);

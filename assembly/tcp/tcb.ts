@@ -248,6 +248,17 @@ export class Cold {
   reordSeen: u32;
   dsackDups: u32;
   rcvOooPack: u32;
+  /** linux.ts */
+  rcvSsthresh: u32;
+  lastDataMs: u32;
+  /** TCP_WINDOW_CLAMP, 0 = none. */
+  rcvClamp: u32;
+  /** Stay in FIN-WAIT-2 as an orphan, ms; 0 = CFG_FIN_WAIT2_US. */
+  finWait2Ms: u32;
+  atoMs: u16;
+  /** Retransmissions of a SYN, and keepalive probes, 0 = as configured. */
+  synRetries: u8;
+  keepProbes: u8;
   // listeners
   backlog: u32;
   halfCount: u32;
@@ -342,6 +353,11 @@ export const F2_ECN_SEEN: u32 = 1 << 9;
 
 /** Urgent data is queued or in flight (urgent.ts). */
 export const F2_SND_URG: u32 = 1 << 31;
+
+/** Answers carry the ACKs; small segments wait for theirs (linux.ts). */
+export const F2_PINGPONG: u32 = 1 << 16;
+export const F2_ACK_PUSHED: u32 = 1 << 17;
+export const F2_ACK_PUSHED_TWICE: u32 = 1 << 18;
 
 export const CA_OPEN: u8 = 0;
 export const CA_RECOVERY: u8 = 1;
