@@ -11,16 +11,16 @@ export {
   close,
   connect,
   connectionAt,
-  getOption,
   info,
   listen,
   recv,
   send,
   sendUrgent,
+  sendWith,
   sendv,
-  setOption,
   shutdown,
 } from './tcp/api';
+export { getOption, setOption } from './tcp/sockopt';
 export { recordsInUse } from './tcp/records';
 export { rxPoolAdd } from './zbuf/rxpool';
 export {

@@ -191,8 +191,10 @@ export const CFGF_TLP: u32 = 4096;
 export const CFGF_FRTO: u32 = 8192;
 /** Suspect the path's MTU when full-sized segments keep getting lost (RFC 4821 §7.7). */
 export const CFGF_PMTU_BLACK_HOLE: u32 = 16384;
-/** Offer windows and acknowledge data as Linux does (tcp/linux.ts). */
-export const CFGF_LINUX_RCV: u32 = 32768;
+/** Offer windows, acknowledge data and take ICMP errors as Linux does (tcp/linux.ts, tcp/icmp.ts). */
+export const CFGF_LINUX: u32 = 32768;
+/** An idle connection keeps its congestion window (Linux's tcp_slow_start_after_idle=0). */
+export const CFGF_IDLE_WINDOW: u32 = 65536;
 export const CFG_MTU: u32 = 2172;
 /** 6 bytes. */
 export const CFG_MAC: u32 = 2176;
@@ -255,6 +257,27 @@ export const OPT_LINGER_US: u32 = 13;
 
 /** Largest congestion window, bytes; ssthresh while no reduction has happened. */
 export const CWND_MAX: u32 = 1073741824;
+/** Nothing smaller than a full segment is sent while set, for at most an RTO (Linux's TCP_CORK). */
+export const OPT_CORK: u32 = 14;
+/** Largest segment to announce and to send, 0 = what the link allows; before the connection opens. */
+export const OPT_MAXSEG: u32 = 15;
+/** Largest window to offer, bytes; 0 = what the buffer allows. */
+export const OPT_WINDOW_CLAMP: u32 = 16;
+export const OPT_SYN_RETRIES: u32 = 17;
+export const OPT_KEEPALIVE_INTVL_US: u32 = 18;
+export const OPT_KEEPALIVE_PROBES: u32 = 19;
+/** How long an orphan waits for the peer's FIN; 0: it is reset at once. */
+export const OPT_FIN_WAIT2_US: u32 = 20;
+/** Listener: a connection is not accepted before data has come, or this time is over; 0 = at once. */
+export const OPT_DEFER_ACCEPT: u32 = 21;
+
+// flags of sendWith()
+/** More follows at once: a small segment may wait for it (MSG_MORE). */
+export const SEND_MORE: u32 = 1;
+/** No segment holds bytes from both sides of the end of this one (MSG_EOR). */
+export const SEND_RECORD: u32 = 2;
+/** The segment that ends here carries PSH, also when more is queued. */
+export const SEND_PUSH: u32 = 4;
 
 // congestion control algorithms
 export const CC_RENO: u32 = 0;
@@ -283,9 +306,11 @@ export const EFAULT: i32 = 14;
 export const EBUSY: i32 = 16;
 export const EINVAL: i32 = 22;
 export const EPIPE: i32 = 32;
+export const ENONET: i32 = 64;
 export const EPROTO: i32 = 71;
 export const EMSGSIZE: i32 = 90;
 export const ENOPROTOOPT: i32 = 92;
+export const EOPNOTSUPP: i32 = 95;
 export const EADDRINUSE: i32 = 98;
 export const EADDRNOTAVAIL: i32 = 99;
 export const ENETUNREACH: i32 = 101;
@@ -296,6 +321,7 @@ export const EISCONN: i32 = 106;
 export const ENOTCONN: i32 = 107;
 export const ETIMEDOUT: i32 = 110;
 export const ECONNREFUSED: i32 = 111;
+export const EHOSTDOWN: i32 = 112;
 export const EHOSTUNREACH: i32 = 113;
 export const EALREADY: i32 = 114;
 export const EINPROGRESS: i32 = 115;

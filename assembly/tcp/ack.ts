@@ -14,7 +14,7 @@ import { rttSample } from './rto';
 import { sackApply, sackDuplicate } from './sack';
 import { sendqRelease } from './sendq';
 import { seqGt, seqLe, seqLt } from './seq';
-import { F2_UNDO, FL_FIN_SENT, FL_PROBED, FL_SACK, FL_TS, Tcb, coldOf, retransmitTimer } from './tcb';
+import { F2_HOLD, F2_UNDO, FL_FIN_SENT, FL_PROBED, FL_SACK, FL_TS, Tcb, coldOf, retransmitTimer } from './tcb';
 import { ackBegin, ackedRetransmitted, ackedSentUs, txSegAcked } from './txseg';
 import { undoByDuplicate, undoByTimestamp } from './undo';
 import { lossTimerArm, tlpOnAck } from './tlp';
@@ -43,7 +43,9 @@ export function challengeAck(t: Tcb): void {
 
 /** Applies a cumulative acknowledgment in (sndUna, sndNxt]. */
 export function ackAdvance(t: Tcb, ack: u32): void {
-  coldOf(t).bytesAcked += ack - t.sndUna;
+  const c = coldOf(t);
+  c.bytesAcked += ack - t.sndUna;
+  c.flags2 &= ~F2_HOLD;
   t.sndUna = ack;
   t.retries = 0;
   txSegAcked(t, ack);

@@ -2,9 +2,7 @@
 // build. Calls may come from inside an inline callback, for any handle.
 
 import {
-  CC_DCTCP,
   CFG_CONGESTION,
-  CFG_KEEPALIVE_TIME_MS,
   EADDRINUSE,
   EADDRNOTAVAIL,
   EAGAIN,
@@ -14,35 +12,19 @@ import {
   EMSGSIZE,
   ENETUNREACH,
   ENOBUFS,
-  ENOPROTOOPT,
   ENOTCONN,
   EPIPE,
   IOV_ADDR,
   IOV_LEN,
   IOV_SIZE,
-  OPT_CONGESTION,
-  OPT_KEEPALIVE,
-  OPT_KEEPALIVE_TIME_US,
-  OPT_LINGER_US,
-  OPT_NODELAY,
-  OPT_QUICKACK,
-  OPT_RCV_BUF_BYTES,
-  OPT_REPORTS,
-  OPT_SND_BUF_BYTES,
-  OPT_TOS,
-  OPT_TTL,
-  OPT_URGENT_BYTES,
-  OPT_USER_TIMEOUT_US,
-  REPORT_ICMP,
-  REPORT_RETRANSMISSIONS,
-  REPORT_URGENT,
+  SEND_MORE,
+  SEND_PUSH,
+  SEND_RECORD,
   SOCK_INLINE,
   SOCK_V6ONLY,
   TCP_CLOSE,
   TCP_CLOSE_WAIT,
   TCP_ESTABLISHED,
-  TCP_FIN_WAIT1,
-  TCP_FIN_WAIT2,
   TCP_LISTEN,
   TCP_SYN_RECV,
   TCP_SYN_SENT,
@@ -57,16 +39,16 @@ import { flowFind } from './flow';
 import { fromHandle, listenerSlotAlloc, slotAlloc, slotAt, slotRelease } from './handle';
 import { connectionInit, synStart } from './handshake';
 import { infoWrite } from './info';
-import { keepaliveStart } from './keepalive';
-import { asLinuxReceiver, linuxAckOnRead, linuxSetQuickAck } from './linux';
 import { acceptTake, isAnyAddress, listenerAdd, listenerClose, listenerTaken } from './listen';
-import { ackSend, tcpOutput, wantOutput } from './output';
+import { tcpOutput, wantOutput } from './output';
 import { portChoose } from './port';
 import { rcvqTake, takenAddr, takenLen } from './recvq';
-import { sendqAppend, sendqHasRoom, sendqMostPieces, sendqStarved, sendqUndo } from './sendq';
-import { urgentLeft, urgentQueued } from './urgent';
+import { sendqAppend, sendqHasRoom, sendqMark, sendqMostPieces, sendqStarved, sendqUndo } from './sendq';
+import { urgentQueued } from './urgent';
+import { windowUpdate } from './sockopt';
 import {
-  F2_RCVBUF_LOCK,
+  F2_HOLD,
+  F2_MORE,
   F2_V6ONLY,
   FL_ACK_NOW,
   FL_DATA_SIGNALLED,
@@ -74,23 +56,14 @@ import {
   FL_FIN_RCVD,
   FL_INLINE,
   FL_IN_EVENTS,
-  FL_KEEPALIVE,
-  FL_NODELAY,
-  FL_QUICKACK,
   FL_WRITE_WANTED,
   Tcb,
   addressesOf,
+  backlogOf,
   coldOf,
   tcbAt,
 } from './tcb';
-import { ccStart } from './congestion/index';
 
-/** Bounds of the buffer options, bytes. Windows beyond 1 GiB cannot be told apart from old segments (RFC 7323 §2.3). */
-const BUFFER_LEAST: f64 = 2048;
-const BUFFER_MOST: f64 = 1073725440;
-/** Of any option. */
-const VALUE_MOST: f64 = 9007199254740992;
-const REPORTS_ALL: u32 = REPORT_ICMP | REPORT_RETRANSMISSIONS | REPORT_URGENT;
 /** Largest iov of one call. */
 const IOV_MOST: u32 = 1024;
 
@@ -123,7 +96,7 @@ export function listen(addr: u32, port: u32, backlog: u32, flags: u32): i32 {
   l.ports = port;
   if (flags & SOCK_INLINE) l.flags |= FL_INLINE;
   if (flags & SOCK_V6ONLY) coldOf(l).flags2 |= F2_V6ONLY;
-  coldOf(l).backlog = max(backlog, 1);
+  backlogOf(l).backlog = max(backlog, 1);
   coldOf(l).cc = <u8>load<u32>(CFG_CONGESTION);
   listenerAdd(l);
   return l.handle;
@@ -207,6 +180,22 @@ export function send(handle: i32, addr: u32, len: u32): i32 {
   if (len == 0) return 0;
   const queued = sendQueue(t, addr, len);
   if (queued > 0) tcpOutput(t);
+  return queued;
+}
+
+/** The same with SEND_… flags. */
+export function sendWith(handle: i32, addr: u32, len: u32, flags: u32): i32 {
+  const at = connection(handle);
+  if (!at) return -EBADF;
+  const t = tcbAt(at);
+  const error = sendError(t);
+  if (error) return error;
+  if (len == 0) return 0;
+  const queued = sendQueue(t, addr, len);
+  if (queued <= 0) return queued;
+  if (flags & SEND_MORE) coldOf(t).flags2 |= F2_MORE | F2_HOLD;
+  if (flags & (SEND_RECORD | SEND_PUSH)) sendqMark(t, flags);
+  tcpOutput(t);
   return queued;
 }
 
@@ -296,25 +285,8 @@ export function recv(handle: i32, iov: u32, maxPieces: u32): i32 {
     if (t.state == TCP_CLOSE) return coldOf(t).error ? -(<i32>coldOf(t).error) : 0;
     return t.state == TCP_SYN_SENT ? -ENOTCONN : -EAGAIN;
   }
-  if (!asLinuxReceiver()) windowUpdate(t);
-  else if (mayUpdateWindow(t) && linuxAckOnRead(t)) ackSend(t);
+  windowUpdate(t);
   return <i32>pieces;
-}
-
-/** Whether the peer may still send. */
-@inline
-function mayUpdateWindow(t: Tcb): bool {
-  const state: u32 = t.state;
-  return state == TCP_ESTABLISHED || state == TCP_FIN_WAIT1 || state == TCP_FIN_WAIT2;
-}
-
-/** Tells the peer when reading has opened the window by half the buffer or two segments (RFC 9293 §3.8.6.2.2). */
-function windowUpdate(t: Tcb): void {
-  if (!mayUpdateWindow(t)) return;
-  // What the window field can say is all that the peer would learn of.
-  const free = min<u32>(t.rcvBuf > t.rcvQBytes ? t.rcvBuf - t.rcvQBytes : 0, (<u32>0xffff) << t.rcvWscale);
-  const gain = <i32>(t.rcvNxt + free - t.rcvAdv);
-  if (gain > 0 && <u32>gain >= min<u32>(t.rcvBuf >> 1, (<u32>t.rcvMss) << 1)) ackSend(t);
 }
 
 /** Sends a FIN behind what is queued; receiving goes on. */
@@ -345,111 +317,6 @@ export function abort(handle: i32): i32 {
   if (t.state == TCP_LISTEN) listenerClose(t);
   else connectionReset(t);
   return 0;
-}
-
-@inline
-function setFlag(t: Tcb, flag: u32, value: f64): i32 {
-  if (value != 0) t.flags |= flag;
-  else t.flags &= ~flag;
-  return 0;
-}
-
-/** Sets an OPT_…; a listener's options are those of its connections. */
-export function setOption(handle: i32, option: u32, value: f64): i32 {
-  const at = fromHandle(handle);
-  if (!at) return -EBADF;
-  const t = tcbAt(at);
-  const c = coldOf(t);
-  if (!(value >= 0 && value <= VALUE_MOST)) return -EINVAL;
-  switch (option) {
-    case OPT_NODELAY:
-      setFlag(t, FL_NODELAY, value);
-      if (t.state != TCP_LISTEN) tcpOutput(t);
-      return 0;
-    case OPT_KEEPALIVE:
-      setFlag(t, FL_KEEPALIVE, value);
-      keepaliveStart(t);
-      return 0;
-    case OPT_KEEPALIVE_TIME_US:
-      c.keepTimeMs = <u32>min<f64>(max<f64>(value / 1000, 1), 0x7fffffff);
-      keepaliveStart(t);
-      return 0;
-    case OPT_SND_BUF_BYTES:
-      t.sndBuf = <u32>min(max(value, BUFFER_LEAST), BUFFER_MOST);
-      return 0;
-    case OPT_RCV_BUF_BYTES:
-      t.rcvBuf = <u32>min(max(value, BUFFER_LEAST), BUFFER_MOST);
-      c.flags2 |= F2_RCVBUF_LOCK;
-      if (t.state != TCP_LISTEN) windowUpdate(t);
-      return 0;
-    case OPT_USER_TIMEOUT_US:
-      c.userTimeoutMs = value == 0 ? 0 : <u32>min<f64>(max<f64>(value / 1000, 1), 0x7fffffff);
-      return 0;
-    case OPT_QUICKACK:
-      if (t.state != TCP_LISTEN && asLinuxReceiver()) {
-        if (linuxSetQuickAck(t, value != 0)) ackSend(t);
-      }
-      return setFlag(t, FL_QUICKACK, value);
-    case OPT_CONGESTION:
-      if (value > CC_DCTCP) return -EINVAL;
-      c.cc = <u8>value;
-      // Until it is established the words belong to the handshake, and ccInit() starts it.
-      if (t.state != TCP_LISTEN && t.state != TCP_SYN_SENT && t.state != TCP_SYN_RECV) ccStart(t);
-      return 0;
-    case OPT_TOS:
-      if (value > 255) return -EINVAL;
-      c.tos = <u8>value & 0xfc;
-      return 0;
-    case OPT_TTL:
-      if (value > 255) return -EINVAL;
-      c.ttl = <u8>value;
-      return 0;
-    case OPT_REPORTS:
-      if (value > REPORTS_ALL) return -EINVAL;
-      c.reportsOff = ~(<u32>value) & REPORTS_ALL;
-      return 0;
-    case OPT_LINGER_US:
-      c.lingerMs = value == VALUE_MOST ? 0 : <u32>min<f64>(Math.ceil(value / 1000), 0x7ffffffe) + 1;
-      return 0;
-  }
-  return -ENOPROTOOPT;
-}
-
-/** An OPT_…'s value, or -errno. */
-export function getOption(handle: i32, option: u32): f64 {
-  const at = fromHandle(handle);
-  if (!at) return -EBADF;
-  const t = tcbAt(at);
-  const c = coldOf(t);
-  switch (option) {
-    case OPT_NODELAY:
-      return t.flags & FL_NODELAY ? 1 : 0;
-    case OPT_KEEPALIVE:
-      return t.flags & FL_KEEPALIVE ? 1 : 0;
-    case OPT_KEEPALIVE_TIME_US:
-      return <f64>(c.keepTimeMs ? c.keepTimeMs : load<u32>(CFG_KEEPALIVE_TIME_MS)) * 1000;
-    case OPT_SND_BUF_BYTES:
-      return t.sndBuf;
-    case OPT_RCV_BUF_BYTES:
-      return t.rcvBuf;
-    case OPT_USER_TIMEOUT_US:
-      return <f64>c.userTimeoutMs * 1000;
-    case OPT_QUICKACK:
-      return t.flags & FL_QUICKACK ? 1 : 0;
-    case OPT_CONGESTION:
-      return c.cc;
-    case OPT_TOS:
-      return c.tos;
-    case OPT_TTL:
-      return c.ttl;
-    case OPT_REPORTS:
-      return ~c.reportsOff & REPORTS_ALL;
-    case OPT_URGENT_BYTES:
-      return urgentLeft(t);
-    case OPT_LINGER_US:
-      return c.lingerMs ? <f64>(c.lingerMs - 1) * 1000 : VALUE_MOST;
-  }
-  return -ENOPROTOOPT;
 }
 
 /** Writes INFO_SIZE bytes about a connection or listener to `ptr`. */

@@ -46,6 +46,7 @@ import {
   FL_ACCEPT_QUEUE,
   FL_ACK_DELAYED,
   FL_ACK_NOW,
+  FL_FIN_OOO,
   FL_FIN_QUEUED,
   FL_FIN_RCVD,
   FL_HALF_OPEN,
@@ -192,7 +193,7 @@ export function closeConnection(t: Tcb): void {
   // Keepalive's no longer: an orphan's long timer ends it.
   if (linger == 0) timerCancel(longTimer(t));
   else timerArm(longTimer(t), nowUs + <u64>(linger - 1) * 1000);
-  if (state == TCP_FIN_WAIT2) finWait2Arm(t);
+  if (state == TCP_FIN_WAIT2) return finWait2Begin(t);
   closeSend(t);
 }
 
@@ -202,7 +203,7 @@ export function closeConnection(t: Tcb): void {
 export function finReceived(t: Tcb): void {
   t.rcvNxt++;
   t.flags |= FL_FIN_RCVD;
-  if (t.state == TCP_ESTABLISHED && asLinuxReceiver()) linuxFinReceived(t);
+  if (t.state == TCP_ESTABLISHED && !(t.flags & FL_FIN_OOO) && asLinuxReceiver()) linuxFinReceived(t);
   else t.flags |= FL_ACK_NOW;
   reassemblyPurge(t);
   eventRaise(t, EV_EOF);
@@ -217,13 +218,16 @@ export function finAcked(t: Tcb): void {
   const state: u32 = t.state;
   if (state == TCP_FIN_WAIT1) {
     setState(t, TCP_FIN_WAIT2);
-    if (t.flags & FL_ORPHAN) finWait2Arm(t);
+    if (t.flags & FL_ORPHAN) finWait2Begin(t);
   } else if (state == TCP_CLOSING) timeWaitEnter(t);
   else if (state == TCP_LAST_ACK) connectionDone(t, 0);
 }
 
-function finWait2Arm(t: Tcb): void {
-  timerArm(longTimer(t), nowUs + load<u32>(CFG_FIN_WAIT2_US));
+/** An orphan has nothing more to say. It waits for the peer's FIN for a while, or not at all (OPT_FIN_WAIT2_US). */
+function finWait2Begin(t: Tcb): void {
+  const own = coldOf(t).finWait2Ms;
+  if (own == 1) return connectionReset(t);
+  timerArm(longTimer(t), nowUs + (own != 0 ? <u64>(own - 1) * 1000 : <u64>load<u32>(CFG_FIN_WAIT2_US)));
 }
 
 /** What was queued at close() has not been delivered in the time that the application gave it (OPT_LINGER_US). */

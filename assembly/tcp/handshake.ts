@@ -57,6 +57,8 @@ import { segmentSyn } from './segment';
 import { seqLe } from './seq';
 import {
   Cold,
+  F2_CORK,
+  F2_DEFERRED,
   F2_PASSIVE,
   F2_RCVBUF_LOCK,
   F2_SYN_RETRANS,
@@ -86,7 +88,7 @@ import { rcvBufMost, rcvTuneStart } from './rcvtune';
 const MSS_DEFAULT: u32 = 536;
 const MSS_DEFAULT_V6: u32 = 1220;
 /** Below this a segment would be more header than payload (Linux: TCP_MIN_MSS). */
-const MSS_LEAST: u32 = 88;
+export const MSS_LEAST: u32 = 88;
 /** RFC 6298 §5.7: the RTO after a retransmitted SYN, in units of the initial RTO (3 s : 1 s). */
 const RTO_AFTER_SYN_LOSS: u32 = 3;
 
@@ -155,6 +157,7 @@ function agreeOptions(t: Tcb): void {
   } else if (t.flags & FL_WSCALE) t.sndWscale = <u8>optWscale;
   const unsaid = isV4(t) ? MSS_DEFAULT : MSS_DEFAULT_V6;
   c.peerMss = <u16>max(optMss == 0 ? unsaid : optMss, MSS_LEAST);
+  if (c.userMss != 0) c.peerMss = min(c.peerMss, c.userMss);
   mssUpdate(t);
 }
 
@@ -199,7 +202,12 @@ export function synOwed(t: Tcb): void {
 
 /** No answer to the SYN or SYN-ACK yet. */
 export function synExpired(t: Tcb): void {
-  const limit = load<u32>(t.state == TCP_SYN_SENT ? CFG_SYN_RETRIES : CFG_SYNACK_RETRIES);
+  const c = coldOf(t);
+  let limit = load<u32>(t.state == TCP_SYN_SENT ? CFG_SYN_RETRIES : CFG_SYNACK_RETRIES);
+  if (t.state == TCP_SYN_SENT && c.synRetries != 0) limit = c.synRetries;
+  // The peer has answered and sends nothing: it is asked again only when it could be accepted without data.
+  const deferred = (c.flags2 & F2_DEFERRED) != 0;
+  if (deferred) limit = max<u32>(limit, c.deferAccept);
   if (<u32>t.retries >= limit || userTimedOut(t, t.lastSendMs)) {
     connectionAborted(t, silenceErrno(t));
     return;
@@ -207,6 +215,10 @@ export function synExpired(t: Tcb): void {
   t.retries++;
   if (<u32>t.retries >= R1) pathDoubted(t);
   if (t.backoff < 16) t.backoff++;
+  if (deferred && <u32>t.retries < <u32>c.deferAccept) {
+    rtoArm(t);
+    return;
+  }
   coldOf(t).flags2 |= F2_SYN_RETRANS;
   count(CNT_TcpExtTCPSynRetrans);
   count(CNT_TcpRetransSegs);
@@ -274,6 +286,14 @@ function inherit(t: Tcb, l: Tcb): void {
   c.ttl = from.ttl;
   c.reportsOff = from.reportsOff;
   c.lingerMs = from.lingerMs;
+  c.rcvClamp = from.rcvClamp;
+  c.finWait2Ms = from.finWait2Ms;
+  c.keepProbes = from.keepProbes;
+  if (from.keepIntvlMs) c.keepIntvlMs = from.keepIntvlMs;
+  c.flags2 |= from.flags2 & F2_CORK;
+  c.deferAccept = from.deferAccept;
+  c.userMss = from.userMss;
+  if (c.userMss != 0) c.ownMss = min(c.ownMss, c.userMss);
 }
 
 function takeSyn(t: Tcb): void {
@@ -326,6 +346,11 @@ export function synSentSegment(t: Tcb): void {
 /** An acceptable ACK of our SYN in SYN-RECEIVED (§3.10.7.4, fifth check). False when it cannot be completed now. */
 export function synAcked(t: Tcb): bool {
   const c = coldOf(t);
+  if (c.deferAccept != 0 && <u32>t.retries < <u32>c.deferAccept && segLen == 0 && !(segFlags & TCPF_FIN)) {
+    // OPT_DEFER_ACCEPT: the application is not told before there is something to read.
+    c.flags2 |= F2_DEFERRED;
+    return false;
+  }
   if (c.flags2 & F2_PASSIVE && (t.flags & FL_INLINE) == 0 && acceptFull(tcbAt(c.listener))) {
     // The SYN-ACK's retransmission gives the application time to accept.
     count(CNT_TcpExtListenOverflows);

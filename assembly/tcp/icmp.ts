@@ -4,6 +4,7 @@ import { REPORT_ICMP, TCP_SYN_RECV, TCP_SYN_SENT } from '../abi/layout';
 import { connectionAborted } from './close';
 import { deliverInline } from './events';
 import { flowFind } from './flow';
+import { asLinuxReceiver } from './linux';
 import { tcpOutput } from './output';
 import { report } from './report';
 import { seqGt, seqLe } from './seq';
@@ -35,7 +36,8 @@ export function tcpIcmpError(addresses: u32, tcp: u32, mtu: u32, errno: i32, har
  */
 function failed(t: Tcb, errno: i32, hard: bool): void {
   const opening = t.state == TCP_SYN_SENT || t.state == TCP_SYN_RECV;
-  if (hard && opening) connectionAborted(t, errno);
+  // Linux takes every error as hard while it opens a connection.
+  if (opening && (hard || asLinuxReceiver())) connectionAborted(t, errno);
   else report(t, REPORT_ICMP, errno);
 }
 

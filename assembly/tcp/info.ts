@@ -16,6 +16,7 @@ import {
   FL_WSCALE,
   Tcb,
   addressesOf,
+  backlogOf,
   coldOf,
   localPort,
   remotePort,
@@ -34,8 +35,8 @@ export function infoWrite(t: Tcb, at: u32): void {
   store<u32>(at + I.INFO_remote_port, remotePort(t));
   if (listening) {
     // As Linux: unacked is the accept queue's length, sacked its limit.
-    store<u32>(at + I.INFO_unacked, c.acceptCount);
-    store<u32>(at + I.INFO_sacked, c.backlog);
+    store<u32>(at + I.INFO_unacked, backlogOf(t).acceptCount);
+    store<u32>(at + I.INFO_sacked, backlogOf(t).backlog);
     return;
   }
   store<u32>(at + I.INFO_retransmits, t.retries);

@@ -39,7 +39,7 @@ export function keepaliveExpired(t: Tcb): void {
     t.probes = 0;
     return arm(t, c.keepTimeMs - idle);
   }
-  if (<u32>t.probes >= load<u32>(CFG_KEEPALIVE_PROBES)) {
+  if (<u32>t.probes >= (c.keepProbes != 0 ? <u32>c.keepProbes : load<u32>(CFG_KEEPALIVE_PROBES))) {
     count(CNT_TcpExtTCPAbortOnTimeout);
     segmentReset(t);
     connectionAborted(t, silenceErrno(t));

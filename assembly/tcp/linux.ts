@@ -1,4 +1,4 @@
-// Receiving as Linux does, where it chooses within what the RFCs allow (CFGF_LINUX_RCV): which window is offered, and
+// Receiving as Linux does, where it chooses within what the RFCs allow (CFGF_LINUX): which window is offered, and
 // when data is acknowledged. Scripts written for Linux expect exactly this; delack.ts and segment.ts have lunet's own.
 //
 //   Cold.rcvSsthresh   the window goes no further than this; it grows as segments arrive
@@ -7,7 +7,7 @@
 //   F2_ACK_PUSHED      a small segment, or one with PSH, waits for its ACK: reading sends it; F2_ACK_PUSHED_TWICE: two
 
 import { CNT_TcpExtDelayedACKs } from '../abi/counters';
-import { CFGF_LINUX_RCV, CFG_FLAGS } from '../abi/layout';
+import { CFGF_LINUX, CFG_FLAGS } from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
 import { timerArm } from '../timer/wheel';
 import { nowMs } from './isn';
@@ -36,7 +36,7 @@ const GROW_LEAST: u32 = 128;
 
 @inline
 export function asLinuxReceiver(): bool {
-  return (load<u32>(CFG_FLAGS) & CFGF_LINUX_RCV) != 0;
+  return (load<u32>(CFG_FLAGS) & CFGF_LINUX) != 0;
 }
 
 /** Window of a SYN or SYN-ACK: whole segments, as far as the unscaled field can say. */
@@ -86,7 +86,7 @@ function selectWindow(t: Tcb): u32 {
   let free = freeSpace(t);
   if (free < full >> 1) {
     t.quickAcks = 0;
-    free = free & ~((<u32>1 << t.rcvWscale) - 1);
+    free = free & ~(((<u32>1) << t.rcvWscale) - 1);
     if (free < t.rcvBuf >> 4 || free < mss) return 0;
   }
   free = min(free, coldOf(t).rcvSsthresh);
@@ -99,7 +99,7 @@ function selectWindow(t: Tcb): u32 {
 
 @inline
 function scaledUp(t: Tcb, window: u32): u32 {
-  const mask = (<u32>1 << t.rcvWscale) - 1;
+  const mask = ((<u32>1) << t.rcvWscale) - 1;
   return (window + mask) & ~mask;
 }
 
@@ -122,7 +122,8 @@ function grow(t: Tcb, len: u32): void {
 }
 
 function quicken(t: Tcb, most: u32): void {
-  const acks = min(max<u32>(lastOffer(t) / (2 * <u32>t.rcvMss), 2), most);
+  const fitting = lastOffer(t) / (2 * <u32>t.rcvMss);
+  const acks = min<u32>(fitting != 0 ? fitting : 2, most);
   if (acks > <u32>t.quickAcks) t.quickAcks = <u8>acks;
 }
 
@@ -216,8 +217,7 @@ export function linuxAckOnRead(t: Tcb): bool {
   const c = coldOf(t);
   if (t.rcvNxt != t.rcvWup) {
     if (t.rcvNxt - t.rcvWup > <u32>t.rcvMss) return true;
-    const pushed =
-      c.flags2 & F2_ACK_PUSHED_TWICE ? true : (c.flags2 & (F2_ACK_PUSHED | F2_PINGPONG)) == F2_ACK_PUSHED;
+    const pushed = c.flags2 & F2_ACK_PUSHED_TWICE ? true : (c.flags2 & (F2_ACK_PUSHED | F2_PINGPONG)) == F2_ACK_PUSHED;
     if (pushed && t.rcvQBytes == 0 && t.oooHead == 0) return true;
   }
   const offered = offeredNow(t);

@@ -8,7 +8,18 @@ import { count } from '../abi/runtime';
 import { connectionReset, destroy } from './close';
 import { slotRelease } from './handle';
 import { listAppend, listFirst, listRemove } from './list';
-import { Cold, F2_V6ONLY, FL_ACCEPT_QUEUE, FL_HALF_OPEN, Tcb, addressOf, coldOf, localPort, tcbAt } from './tcb';
+import {
+  Backlog,
+  F2_V6ONLY,
+  FL_ACCEPT_QUEUE,
+  FL_HALF_OPEN,
+  Tcb,
+  addressOf,
+  backlogOf,
+  coldOf,
+  localPort,
+  tcbAt,
+} from './tcb';
 
 /** Slot of the first listener on each port. */
 let ports: u32 = 0;
@@ -56,7 +67,7 @@ export function listenerFor(local: u32, port: u32): u32 {
         if (v4) any = at;
       } else if (l.local1 == 0 && any == 0 && (!v4 || (coldOf(l).flags2 & F2_V6ONLY) == 0)) any = at;
     }
-    at = coldOf(l).portNext;
+    at = backlogOf(l).portNext;
   }
   return any;
 }
@@ -71,7 +82,7 @@ export function listenerTaken(high: u64, low: u64, port: u32, v6Only: bool): boo
       // One is 0.0.0.0, the other ::, which has IPv4 too unless it was told not to.
       if (!(low == 0 ? v6Only : (coldOf(l).flags2 & F2_V6ONLY) != 0)) return true;
     }
-    at = coldOf(l).portNext;
+    at = backlogOf(l).portNext;
   }
   return false;
 }
@@ -80,30 +91,30 @@ export function listenerTaken(high: u64, low: u64, port: u32, v6Only: bool): boo
 export function listenerAdd(l: Tcb): void {
   const port = localPort(l);
   l.state = <u8>TCP_LISTEN;
-  coldOf(l).portNext = listenerOnPort(port);
+  backlogOf(l).portNext = listenerOnPort(port);
   store<u32>(ports + port * 4, addressOf(l));
 }
 
 @inline
-function halfOpen(c: Cold): u32 {
-  return <u32>changetype<usize>(c) + <u32>offsetof<Cold>('halfHead');
+function halfOpen(c: Backlog): u32 {
+  return <u32>changetype<usize>(c) + <u32>offsetof<Backlog>('halfHead');
 }
 
 @inline
-function acceptQueue(c: Cold): u32 {
-  return <u32>changetype<usize>(c) + <u32>offsetof<Cold>('acceptHead');
+function acceptQueue(c: Backlog): u32 {
+  return <u32>changetype<usize>(c) + <u32>offsetof<Backlog>('acceptHead');
 }
 
 /** The listener gives up its port; what it has not handed to the application is reset. */
 export function listenerClose(l: Tcb): void {
-  const c = coldOf(l);
+  const c = backlogOf(l);
   const port = localPort(l);
   const own = addressOf(l);
   let at = listenerOnPort(port);
   if (at == own) store<u32>(ports + port * 4, c.portNext);
   else {
-    while (coldOf(tcbAt(at)).portNext != own) at = coldOf(tcbAt(at)).portNext;
-    coldOf(tcbAt(at)).portNext = c.portNext;
+    while (backlogOf(tcbAt(at)).portNext != own) at = backlogOf(tcbAt(at)).portNext;
+    backlogOf(tcbAt(at)).portNext = c.portNext;
   }
   while (c.halfHead) destroy(tcbAt(c.halfHead));
   while (c.acceptHead) connectionReset(tcbAt(c.acceptHead));
@@ -113,12 +124,12 @@ export function listenerClose(l: Tcb): void {
 /** The accept queue is full: no connection can be completed now. */
 @inline
 export function acceptFull(l: Tcb): bool {
-  return coldOf(l).acceptCount >= coldOf(l).backlog;
+  return backlogOf(l).acceptCount >= backlogOf(l).backlog;
 }
 
 /** Puts a new connection on the half-open list. When that is full the oldest entry goes: a real peer would be done. */
 export function halfOpenAdd(l: Tcb, t: Tcb): void {
-  const c = coldOf(l);
+  const c = backlogOf(l);
   if (c.halfCount >= c.backlog) halfOpenEvict(l);
   coldOf(t).listener = addressOf(l);
   t.flags |= FL_HALF_OPEN;
@@ -128,7 +139,7 @@ export function halfOpenAdd(l: Tcb, t: Tcb): void {
 
 /** Drops the oldest half-open connection. False when there is none. */
 export function halfOpenEvict(l: Tcb): bool {
-  const oldest = listFirst(halfOpen(coldOf(l)));
+  const oldest = listFirst(halfOpen(backlogOf(l)));
   if (!oldest) return false;
   count(CNT_TcpExtListenDrops);
   destroy(tcbAt(oldest));
@@ -137,7 +148,7 @@ export function halfOpenEvict(l: Tcb): bool {
 
 /** Moves an established connection to the accept queue. */
 export function acceptAdd(l: Tcb, t: Tcb): void {
-  const c = coldOf(l);
+  const c = backlogOf(l);
   t.flags |= FL_ACCEPT_QUEUE;
   coldOf(t).listener = addressOf(l);
   c.acceptCount++;
@@ -146,7 +157,7 @@ export function acceptAdd(l: Tcb, t: Tcb): void {
 
 /** Takes the oldest connection from the accept queue; 0 when empty. */
 export function acceptTake(l: Tcb): u32 {
-  const at = listFirst(acceptQueue(coldOf(l)));
+  const at = listFirst(acceptQueue(backlogOf(l)));
   if (at) leaveListener(tcbAt(at));
   return at;
 }
@@ -154,7 +165,7 @@ export function acceptTake(l: Tcb): u32 {
 /** Takes a connection off its listener's lists. */
 export function leaveListener(t: Tcb): void {
   if (!(t.flags & (FL_HALF_OPEN | FL_ACCEPT_QUEUE))) return;
-  const c = coldOf(tcbAt(coldOf(t).listener));
+  const c = backlogOf(tcbAt(coldOf(t).listener));
   if (t.flags & FL_HALF_OPEN) {
     c.halfCount--;
     listRemove(halfOpen(c), t);

@@ -2,7 +2,15 @@
 // (RFC 9293 §3.8.6.2.1, RFC 5681 §3.1), then the FIN, then an ACK that nothing carried. And the list of connections
 // that could not send for want of transmit ring, or that owe an ACK at the end of the burst.
 
-import { EV_WRITE, TCP_CLOSE, TCP_SYN_RECV, TCP_SYN_SENT } from '../abi/layout';
+import {
+  CFGF_IDLE_WINDOW,
+  CFG_FLAGS,
+  EV_WRITE,
+  SEND_RECORD,
+  TCP_CLOSE,
+  TCP_SYN_RECV,
+  TCP_SYN_SENT,
+} from '../abi/layout';
 import { timerArmed } from '../timer/wheel';
 import { inTurn } from '../abi/runtime';
 import { TCPF_ACK, TCPF_FIN, TCPF_PSH } from '../wire/tcp';
@@ -14,7 +22,7 @@ import { synOwed } from './handshake';
 import { nowMs } from './isn';
 import { sackBytes } from './options';
 import { persistArm } from './persist';
-import { TXM_FIN, txSegAlloc, txSegFree } from './records';
+import { TXM_FIN, sendMarkGet, txSegAlloc, txSegFree } from './records';
 import { retransmitLost } from './retransmit';
 import { rtoArm } from './rto';
 import { PIECES_MAX, segmentSend } from './segment';
@@ -22,6 +30,11 @@ import { seqGt } from './seq';
 import { sendNodeAt, sendqGaveBack, sendqStarved, sendqStarvedServed } from './sendq';
 import {
   CA_LOSS,
+  F2_CORK,
+  F2_HOLD,
+  F2_MARKS,
+  F2_MORE,
+  F2_PUSH_ONCE,
   FL_ACK_NOW,
   FL_CWND_LIMITED,
   FL_FIN_QUEUED,
@@ -133,12 +146,14 @@ function gather(t: Tcb, most: u32): u32 {
   let node = sendNodeAt(at);
   let len = node.len - (t.sndNxt - node.seq);
   if (len >= most) return most;
+  const marked = (coldOf(t).flags2 & F2_MARKS) != 0;
   let pieces: u32 = 0;
   while (true) {
     pieces++;
+    const ends = marked && sendMarkGet(at) & SEND_RECORD;
     at = node.next;
     if (!at) return len;
-    if (pieces == PIECES_MAX) {
+    if (pieces == PIECES_MAX || ends) {
       crowded = true;
       return len;
     }
@@ -148,11 +163,34 @@ function gather(t: Tcb, most: u32): u32 {
   }
 }
 
+/** Whether a small segment at the end of the queue is kept back for what may follow. */
+function waitsForMore(t: Tcb): bool {
+  if (t.flags & FL_FIN_QUEUED) return false;
+  const c = coldOf(t);
+  if (c.flags2 & F2_PUSH_ONCE) return false;
+  if (c.flags2 & (F2_CORK | F2_HOLD)) return true;
+  // Nagle (RFC 9293 §3.7.4) as Minshall refined it: wait only while a small segment is unacknowledged.
+  return (t.flags & FL_NODELAY) == 0 && seqGt(c.sndSml, t.sndUna);
+}
+
+/** Whether a piece that ends at `seq` has a mark. */
+function markedAt(t: Tcb, seq: u32): bool {
+  for (let at = t.sqNext; at; ) {
+    const node = sendNodeAt(at);
+    const end = node.seq + node.len;
+    if (end == seq) return sendMarkGet(at) != 0;
+    if (seqGt(end, seq)) return false;
+    at = node.next;
+  }
+  return false;
+}
+
 /** Sends new data and the FIN as far as allowed. False when the transmit ring or the records ran out. */
 function sendNew(t: Tcb): bool {
   if (t.flags & FL_FIN_SENT) return true;
   const idle = t.sndNxt == t.sndUna;
-  if (idle && <u64>(nowMs() - t.lastSendMs) * 1000 > <u64>t.rto) ccRestart(t);
+  if (idle && <u64>(nowMs() - t.lastSendMs) * 1000 > <u64>t.rto && !(load<u32>(CFG_FLAGS) & CFGF_IDLE_WINDOW))
+    ccRestart(t);
   let limited = false;
   let sent = false;
   let blocked = false;
@@ -176,8 +214,8 @@ function sendNew(t: Tcb): bool {
             if (t.sndNxt == t.sndUna) persistArm(t);
             break;
           }
-        } else if (!(t.flags & (FL_NODELAY | FL_FIN_QUEUED)) && seqGt(coldOf(t).sndSml, t.sndUna)) {
-          // Nagle (RFC 9293 §3.7.4) as Minshall refined it: wait only while a small segment is unacknowledged.
+        } else if (waitsForMore(t)) {
+          if (t.sndNxt == t.sndUna) persistArm(t);
           break;
         }
       }
@@ -187,12 +225,12 @@ function sendNew(t: Tcb): bool {
         break;
       }
       if (len == unsent) {
-        flags |= TCPF_PSH;
+        if (!(coldOf(t).flags2 & F2_MORE)) flags |= TCPF_PSH;
         if (t.flags & FL_FIN_QUEUED && <u32>room > len) {
           flags |= TCPF_FIN;
           mark = TXM_FIN;
         }
-      }
+      } else if (coldOf(t).flags2 & F2_MARKS && markedAt(t, t.sndNxt + len)) flags |= TCPF_PSH;
     } else {
       if ((t.flags & (FL_FIN_QUEUED | FL_FIN_SENT)) != FL_FIN_QUEUED) break;
       flags |= TCPF_FIN;

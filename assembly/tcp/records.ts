@@ -67,6 +67,9 @@ export const SEND_NODE_BYTES: u32 = 16;
 export const TX_SEG_BYTES: u32 = 32;
 export const RX_PIECE_BYTES: u32 = 16;
 
+/** SEND_RECORD and SEND_PUSH of each SendNode, a byte each. Only connections with F2_MARKS look. */
+let sendMarks: u32 = 0;
+let sendAt: u32 = 0;
 let sendFree: u32 = 0;
 let txFree: u32 = 0;
 let rxFree: u32 = 0;
@@ -75,7 +78,9 @@ let rxPieces: u32 = 0;
 
 export function recordsArenaNeeded(): u32 {
   return (
-    load<u32>(CFG_SEGMENT_RECORDS) * (SEND_NODE_BYTES + TX_SEG_BYTES) + load<u32>(CFG_FREE_RING) * RX_PIECE_BYTES + 192
+    load<u32>(CFG_SEGMENT_RECORDS) * (SEND_NODE_BYTES + TX_SEG_BYTES + 1) +
+    load<u32>(CFG_FREE_RING) * RX_PIECE_BYTES +
+    256
   );
 }
 
@@ -95,11 +100,23 @@ export function recordsInit(): bool {
   const send = arenaAlloc(sendNodes * SEND_NODE_BYTES, 64);
   const tx = arenaAlloc(sendNodes * TX_SEG_BYTES, 64);
   const rx = arenaAlloc(rxPieces * RX_PIECE_BYTES, 64);
-  if (!send || !tx || !rx) return false;
+  sendAt = send;
+  sendMarks = arenaAlloc(sendNodes, 64);
+  if (!send || !tx || !rx || !sendMarks) return false;
   sendFree = chain(send, sendNodes, SEND_NODE_BYTES);
   txFree = chain(tx, sendNodes, TX_SEG_BYTES);
   rxFree = chain(rx, rxPieces, RX_PIECE_BYTES);
   return true;
+}
+
+@inline
+export function sendMarkSet(node: u32, marks: u32): void {
+  store<u8>(sendMarks + (node - sendAt) / SEND_NODE_BYTES, <u8>marks);
+}
+
+@inline
+export function sendMarkGet(node: u32): u32 {
+  return load<u8>(sendMarks + (node - sendAt) / SEND_NODE_BYTES);
 }
 
 /** Send-queue records in all. */

@@ -10,9 +10,9 @@
 import { zbufRef, zbufUnref } from '../zbuf/zbuf';
 import { EV_WRITE, TCP_CLOSE_WAIT, TCP_ESTABLISHED } from '../abi/layout';
 import { eventRaise } from './events';
-import { SendNode, sendNodeAlloc, sendNodeFree, sendNodeTotal } from './records';
+import { SendNode, sendMarkSet, sendNodeAlloc, sendNodeFree, sendNodeTotal } from './records';
 import { seqGe, seqLe } from './seq';
-import { FL_WRITE_WANTED, Tcb, coldOf } from './tcb';
+import { F2_HOLD, F2_MARKS, F2_MORE, F2_PUSH_ONCE, FL_WRITE_WANTED, Tcb, coldOf } from './tcb';
 
 @inline
 export function sendNodeAt(address: u32): SendNode {
@@ -57,7 +57,12 @@ export function sendqAppend(t: Tcb, addr: u32, len: u32): bool {
   t.sqTail = at;
   if (!t.sqNext) t.sqNext = at;
   t.sndEnd += len;
-  coldOf(t).sqCount++;
+  const c = coldOf(t);
+  c.sqCount++;
+  if (c.flags2 & (F2_MARKS | F2_PUSH_ONCE | F2_MORE | F2_HOLD)) {
+    c.flags2 &= ~(F2_PUSH_ONCE | F2_MORE | F2_HOLD);
+    sendMarkSet(at, 0);
+  }
   return true;
 }
 
@@ -119,6 +124,16 @@ export function sendqRelease(t: Tcb): void {
     t.flags &= ~FL_WRITE_WANTED;
     eventRaise(t, EV_WRITE);
   }
+}
+
+/** From now on marks of the connection's pieces count: those that it has are cleared. */
+export function sendqMark(t: Tcb, marks: u32): void {
+  const c = coldOf(t);
+  if (!(c.flags2 & F2_MARKS)) {
+    c.flags2 |= F2_MARKS;
+    for (let at = t.sqHead; at; at = sendNodeAt(at).next) sendMarkSet(at, 0);
+  }
+  sendMarkSet(t.sqTail, marks);
 }
 
 export function sendqPurge(t: Tcb): void {

@@ -129,7 +129,7 @@ export class Tcb {
   probes: u8;
 }
 
-/** Per-connection state that the fast paths leave alone. Listeners use the last group. */
+/** Per-connection state that the fast paths leave alone. A listener's is in Backlog. */
 @unmanaged
 export class Cold {
   /** Bytes and segments, for info(). */
@@ -240,8 +240,6 @@ export class Cold {
   /** The last ICMP error that did not end the connection, and when it came. */
   softError: u32;
   softMs: u32;
-  /** REPORT_… that the application does not want. */
-  reportsOff: u32;
   /** OPT_LINGER_US in ms, and 1 more; 0 = for as long as it takes. */
   lingerMs: u32;
   /** For info(): reordering events seen, duplicates reported by the peer, segments received out of order. */
@@ -253,13 +251,23 @@ export class Cold {
   lastDataMs: u32;
   /** TCP_WINDOW_CLAMP, 0 = none. */
   rcvClamp: u32;
-  /** Stay in FIN-WAIT-2 as an orphan, ms; 0 = CFG_FIN_WAIT2_US. */
+  /** OPT_FIN_WAIT2_US in ms, and 1 more; 0 = CFG_FIN_WAIT2_US. */
   finWait2Ms: u32;
   atoMs: u16;
   /** Retransmissions of a SYN, and keepalive probes, 0 = as configured. */
   synRetries: u8;
   keepProbes: u8;
-  // listeners
+  /** OPT_MAXSEG */
+  userMss: u16;
+  /** SYN-ACKs after which a connection without data is accepted, 0 = at once. */
+  deferAccept: u8;
+  /** REPORT_… that the application does not want. */
+  reportsOff: u8;
+}
+
+/** What only a listener has, in the place of a connection's SACK ranges. */
+@unmanaged
+export class Backlog {
   backlog: u32;
   halfCount: u32;
   halfHead: u32;
@@ -354,6 +362,17 @@ export const F2_ECN_SEEN: u32 = 1 << 9;
 /** Urgent data is queued or in flight (urgent.ts). */
 export const F2_SND_URG: u32 = 1 << 31;
 
+/** OPT_CORK */
+export const F2_CORK: u32 = 1 << 19;
+/** The last that was queued came with SEND_MORE: no PSH behind it. F2_HOLD: and a small segment waits. */
+export const F2_MORE: u32 = 1 << 20;
+export const F2_HOLD: u32 = 1 << 21;
+/** What is queued now goes, however small. */
+export const F2_PUSH_ONCE: u32 = 1 << 22;
+/** Send-queue pieces of the connection may have marks (records.ts). */
+export const F2_MARKS: u32 = 1 << 23;
+/** The handshake's last ACK came without data, which the listener waits for. */
+export const F2_DEFERRED: u32 = 1 << 24;
 /** Answers carry the ACKs; small segments wait for theirs (linux.ts). */
 export const F2_PINGPONG: u32 = 1 << 16;
 export const F2_ACK_PUSHED: u32 = 1 << 17;
@@ -397,6 +416,11 @@ export function isV4(t: Tcb): bool {
 @inline
 export function headersOf(t: Tcb): u32 {
   return isV4(t) ? 40 : 60;
+}
+
+@inline
+export function backlogOf(l: Tcb): Backlog {
+  return changetype<Backlog>(changetype<usize>(coldOf(l)) + offsetof<Cold>('sack0Start'));
 }
 
 @inline
@@ -459,6 +483,7 @@ export function tcpArenaNeeded(): u32 {
 export function tcpInit(): i32 {
   assert(offsetof<Tcb>() == TCB_SIZE);
   assert(offsetof<Cold>() <= SLOT_SIZE - TCB_SIZE);
+  assert(offsetof<Backlog>() <= offsetof<Cold>('dsackEnd') - offsetof<Cold>('sack0Start'));
   assert(offsetof<Tcb>('retransmitTimer0') == NODE_RETRANSMIT);
   assert(offsetof<Tcb>('longTimer0') == NODE_LONG);
   const slots = slotCount();

@@ -76,7 +76,7 @@ export const profiles: Readonly<Record<ProfileName, ProfileParameters>> = {
     tlpSlackUs: 2_000, // TCP_TIMEOUT_MIN
     synRetries: 6, // tcp_syn_retries
     rcvBufMaxBytes: 6_291_456, // net.ipv4.tcp_rmem[2]
-    tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_LINUX_CWND | L.CFGF_LINUX_RCV,
+    tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_LINUX_CWND | L.CFGF_LINUX,
   },
   // A few switch hops, failures detected in milliseconds (LUNA, ATC'23 §9).
   datacenter: {

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { runScript, type ScriptResult } from '../script/index.js';
 import { type CommandSpec, helpText, parseCommand, UsageError } from './args.js';
 import { print } from './output.js';
@@ -35,7 +35,10 @@ export async function script(args: readonly string[]): Promise<number> {
     return 0;
   }
   if (paths.length === 0) throw new UsageError('a script or a directory of scripts is needed');
-  const results = scriptFiles(paths).map((file) => ({ file, ...runScript(readFileSync(file, 'utf8')) }));
+  const results = scriptFiles(paths).map((file) => ({
+    file,
+    ...runScript(readFileSync(file, 'utf8'), { directory: dirname(file) }),
+  }));
   if (values.flag('json')) {
     const rows = results.map(({ file, verdict, line, reason }) => ({ file, verdict, line, reason }));
     await print(JSON.stringify(rows, null, 2));

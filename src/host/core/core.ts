@@ -81,6 +81,7 @@ type CoreExports = {
   connect(addr: number, port: number, localAddr: number, localPort: number, flags: number): number;
   send(handle: number, addr: number, len: number): number;
   sendUrgent(handle: number, addr: number, len: number): number;
+  sendWith(handle: number, addr: number, len: number, flags: number): number;
   sendv(handle: number, iov: number, count: number): number;
   recv(handle: number, iov: number, maxPieces: number): number;
   shutdown(handle: number): number;
@@ -238,10 +239,23 @@ function writeConfig(dv: DataView, config: CoreConfig, arenaEnd: number, zoneBas
     [L.CFG_FREE_RING, freeRing],
     [L.CFG_EVENT_RING, config.eventRing],
     [L.CFG_SEGMENT_RECORDS, config.segmentRecords],
-    [L.CFG_SND_BUF_BYTES, config.sndBufBytes],
-    [L.CFG_RCV_BUF_BYTES, config.rcvBufBytes],
     [L.CFG_PORT_LO, config.portLo],
     [L.CFG_PORT_HI, config.portHi],
+    [L.CFG_MTU, config.mtu],
+    [L.CFG_MAX_NEIGHBOURS, config.maxNeighbours],
+    [L.CFG_MAX_ROUTES, config.maxRoutes],
+    [L.CFG_OOO_OBJECTS, config.oooObjects],
+  ];
+  writeWords(dv, words);
+  writeParameters(dv, config);
+  for (let i = 0; i < 6; i++) dv.setUint8(L.CFG_MAC + i, config.mac[i]);
+}
+
+/** Writes what the core reads anew whenever it needs it: these may change while it runs. */
+export function writeParameters(dv: DataView, config: Omit<CoreConfig, 'mac'>): void {
+  writeWords(dv, [
+    [L.CFG_SND_BUF_BYTES, config.sndBufBytes],
+    [L.CFG_RCV_BUF_BYTES, config.rcvBufBytes],
     [L.CFG_RTO_MIN_US, config.rtoMinUs],
     [L.CFG_RTO_MAX_US, config.rtoMaxUs],
     [L.CFG_RTO_INIT_US, config.rtoInitUs],
@@ -256,15 +270,14 @@ function writeConfig(dv: DataView, config: CoreConfig, arenaEnd: number, zoneBas
     [L.CFG_KEEPALIVE_PROBES, config.keepaliveProbes],
     [L.CFG_INIT_CWND_SEGMENTS, config.initCwndSegments],
     [L.CFG_FLAGS, (config.flags | config.tcpFlags) >>> 0],
-    [L.CFG_MTU, config.mtu],
-    [L.CFG_MAX_NEIGHBOURS, config.maxNeighbours],
-    [L.CFG_MAX_ROUTES, config.maxRoutes],
-    [L.CFG_OOO_OBJECTS, config.oooObjects],
     [L.CFG_CONGESTION, config.congestion],
     [L.CFG_RTO_STEADY_US, config.rtoSteadyUs],
     [L.CFG_TLP_SLACK_US, config.tlpSlackUs],
     [L.CFG_RCV_BUF_MAX_BYTES, config.rcvBufMaxBytes],
-  ];
+  ]);
+}
+
+function writeWords(dv: DataView, words: readonly (readonly [number, number])[]): void {
   for (const [at, value] of words) {
     if (!(value >= 0 && value <= 0xffffffff)) {
       const name = Object.entries(L).find(([key, word]) => key.startsWith('CFG_') && word === at)?.[0];
@@ -272,7 +285,6 @@ function writeConfig(dv: DataView, config: CoreConfig, arenaEnd: number, zoneBas
     }
     dv.setUint32(at, value, true);
   }
-  for (let i = 0; i < 6; i++) dv.setUint8(L.CFG_MAC + i, config.mac[i]);
 }
 
 function check(result: number, call: string): void {

@@ -2,9 +2,10 @@
 import * as L from '../core/layout.js';
 import { Mismatch, Unsupported, type Value } from './ast.js';
 import type { Machine } from './machine.js';
-import type { Attempt, CallContext, Socket } from './sockets.js';
-import { scalar } from './sockets.js';
+import type { Socket } from './socket.js';
+import type { Attempt, CallContext, SocketView } from './sockets.js';
 import { named } from './symbols.js';
+import { scalar } from './values.js';
 
 const IN = named('POLLIN') | named('POLLRDNORM');
 const OUT = named('POLLOUT') | named('POLLWRNORM');
@@ -26,16 +27,6 @@ interface Item {
   edge: string;
 }
 
-export interface SocketView {
-  socket(fd: number): Socket | undefined;
-  available(s: Socket): number;
-  sendRoom(s: Socket): number;
-  /** Connections waiting for accept(). */
-  accepted(s: Socket): number;
-  /** Changes whenever something has happened to the socket. */
-  edge(s: Socket): string;
-}
-
 export interface Epolls {
   create(x: CallContext): Attempt;
   control(x: CallContext): Attempt;
@@ -46,22 +37,28 @@ export interface Epolls {
   forget(s: Socket): void;
 }
 
-export function createEpolls(machine: Machine, view: SocketView): Epolls {
+export function createEpolls(machine: Machine, socketOf: (fd: number) => Socket | undefined, view: SocketView): Epolls {
   const sets = new Map<number, Map<number, Item>>();
 
   function ready(s: Socket): number {
     if (s.state === 'new') return OUT | HUP;
     if (s.state === 'connecting') return 0;
-    if (s.state === 'listening') return view.accepted(s) > 0 ? IN : 0;
-    if (s.state === 'dead') return IN | OUT | HUP | RDHUP | (s.error ? ERR : 0);
+    // A listener's info says how many connections wait.
+    if (s.state === 'listening') return view.field(s, L.INFO_unacked) > 0 ? IN : 0;
+    if (s.state === 'dead' || s.closed) return IN | OUT | HUP | RDHUP | (s.error ? ERR : 0);
     const ended = s.eof || s.readShut;
-    let mask = view.available(s) > 0 || ended ? IN : 0;
+    let mask = view.available(s) >= s.readLeast || ended ? IN : 0;
     if (ended) mask |= RDHUP;
     if (ended && s.writeShut) mask |= HUP;
-    // Linux: writable again once a third of the buffer is free.
-    const third = machine.core.getOption(s.handle, L.OPT_SND_BUF_BYTES) / 3;
-    if (s.writeShut || view.sendRoom(s) >= third) mask |= OUT;
+    if (s.writeShut || view.writable(s)) mask |= OUT;
+    else s.noSpace = true;
     return mask;
+  }
+
+  /** Changes whenever something has happened to the socket that wakes a waiter. */
+  function edgeOf(s: Socket): string {
+    const waiting = s.state === 'listening' ? view.field(s, L.INFO_unacked) : view.field(s, L.INFO_bytes_received);
+    return `${s.events} ${waiting}`;
   }
 
   /** Microseconds until a timeout in milliseconds; negative waits forever. */
@@ -87,7 +84,7 @@ export function createEpolls(machine: Machine, view: SocketView): Epolls {
       return () => {
         const items = sets.get(x.number(0));
         const fd = x.number(2);
-        const socket = view.socket(fd);
+        const socket = socketOf(fd);
         if (items === undefined || socket === undefined) return -L.EBADF;
         const operation = x.number(1);
         const spec = x.event.args[3];
@@ -108,13 +105,13 @@ export function createEpolls(machine: Machine, view: SocketView): Epolls {
         const found: { item: Item; events: number }[] = [];
         for (const item of items.values()) {
           const events = ready(item.socket) & (item.events | ERR | HUP);
-          const edge = view.edge(item.socket);
+          const edge = edgeOf(item.socket);
           if (events === 0 || ((item.events & EDGE) !== 0 && item.edge === edge)) continue;
           if (found.length < x.number(2)) found.push({ item, events });
         }
         if (found.length === 0) return machine.nowUs() >= until ? 0 : null;
         for (const { item } of found) {
-          item.edge = view.edge(item.socket);
+          item.edge = edgeOf(item.socket);
           if (item.events & ONE_SHOT) item.events = 0;
         }
         const expected = x.event.args[1];
@@ -132,7 +129,7 @@ export function createEpolls(machine: Machine, view: SocketView): Epolls {
         const masks: number[] = [];
         for (const entry of entries.items) {
           if (entry.kind !== 'struct') throw new Unsupported(x.line, 'a poll entry that is no struct');
-          const socket = view.socket(number(entry.fields.get('fd'), x.line, 'a poll entry without fd'));
+          const socket = socketOf(number(entry.fields.get('fd'), x.line, 'a poll entry without fd'));
           const wanted = number(entry.fields.get('events'), x.line, 'a poll entry without events');
           const mask = socket === undefined ? NVAL : ready(socket) & (wanted | ERR | HUP);
           masks.push(mask);

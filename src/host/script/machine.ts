@@ -1,8 +1,8 @@
 // The core under a script, in virtual time: everything it sends is kept with the time at which it was sent.
 import { writeAddress } from '../core/address.js';
-import type { Core } from '../core/core.js';
+import { type Core, writeParameters } from '../core/core.js';
 import { type DrivenCore, driveCore } from '../core/driven.js';
-import type { Settings } from './settings.js';
+import { addressesOf, type Settings } from './settings.js';
 import { type Ends, readSegment, type SentSegment } from './wire.js';
 
 const OWN_MAC = Uint8Array.of(2, 0, 0, 0, 0, 1);
@@ -26,6 +26,8 @@ export interface Machine {
   inject(frame: Uint8Array): void;
   /** Lets the core send what a call has queued. */
   turn(): void;
+  /** The settings have changed. */
+  reconfigure(): void;
   /** Moves time to `toUs`, or to where `done` first holds. */
   advance(toUs: number, done?: () => boolean): void;
 }
@@ -38,10 +40,11 @@ export function createMachine(settings: Settings, onEvent: EventSink, onTurn: ()
   driven.nowUs = EPOCH_US;
   const { core } = driven;
   const at = core.scratch;
-  writeAddress(core.u8, at, settings.localIp);
+  const { local, remote, gateway: gatewayIp } = addressesOf(settings);
+  writeAddress(core.u8, at, local);
   core.addressAdd(at, LOCAL_PREFIX);
   const gateway = at + 16;
-  writeAddress(core.u8, gateway, settings.gatewayIp);
+  writeAddress(core.u8, gateway, gatewayIp);
   core.u8.set(PEER_MAC, at + 32);
   core.neighSet(gateway, at + 32);
   writeAddress(core.u8, at, '0.0.0.0');
@@ -49,7 +52,7 @@ export function createMachine(settings: Settings, onEvent: EventSink, onTurn: ()
 
   const sent: SentSegment[] = [];
   const four = (text: string): Uint8Array => Uint8Array.from(text.split('.'), Number);
-  const ends: Ends = { srcMac: PEER_MAC, dstMac: OWN_MAC, src: four(settings.remoteIp), dst: four(settings.localIp) };
+  const ends: Ends = { srcMac: PEER_MAC, dstMac: OWN_MAC, src: four(remote), dst: four(local) };
   const nowUs = (): number => driven.nowUs - EPOCH_US;
 
   function collect(): void {
@@ -83,6 +86,9 @@ export function createMachine(settings: Settings, onEvent: EventSink, onTurn: ()
     },
     turn() {
       run();
+    },
+    reconfigure() {
+      writeParameters(core.dv, settings.config);
     },
     advance(toUs, done = () => false) {
       const target = EPOCH_US + toUs;

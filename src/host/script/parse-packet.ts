@@ -108,8 +108,7 @@ function parseOption(c: Cursor): TcpOption {
       return { kind: 'sack', blocks };
     }
     case 'TS': {
-      const value =
-        takeMatch(c, /val\s+(\d+|\.\.\.)\s+ecr\s+(\d+|\.\.\.)/y) ?? fail(c, 'val … ecr …');
+      const value = takeMatch(c, /val\s+(\d+|\.\.\.)\s+ecr\s+(\d+|\.\.\.)/y) ?? fail(c, 'val … ecr …');
       const number = (text: string): number | null => (text === '...' ? null : Number(text));
       return { kind: 'TS', val: number(value[1]), ecr: number(value[2]) };
     }

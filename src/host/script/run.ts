@@ -17,7 +17,8 @@ import { difference, type Flow, newFlow, sentText, toWire } from './flow.js';
 import { icmpNumbers } from './icmp.js';
 import { createMachine, type Machine } from './machine.js';
 import { parseScript } from './parse.js';
-import { applyOptions, applyShell, defaultSettings } from './settings.js';
+import { applyOptions, defaultSettings } from './settings.js';
+import { applyShell } from './shell.js';
 import { type Attempt, callNames, createSockets, type Sockets } from './sockets.js';
 import { flagsFrom, icmpFrame, type SentSegment, tcpFrame } from './wire.js';
 
@@ -50,11 +51,16 @@ interface Pending {
   readonly untilUs: number;
 }
 
+export interface ScriptOptions {
+  /** Where the script's file is: shell scripts that it calls are looked for from there. */
+  directory?: string;
+}
+
 /** Runs the script in `text` on a core of its own. */
-export function runScript(text: string): ScriptResult {
+export function runScript(text: string, options: ScriptOptions = {}): ScriptResult {
   const printed: string[] = [];
   try {
-    execute(parseScript(text), printed);
+    execute(parseScript(text), printed, options.directory ?? null);
     return { verdict: 'pass', line: null, reason: null, printed };
   } catch (error) {
     if (error instanceof Unsupported)
@@ -71,14 +77,14 @@ function checkSupport(script: Script): void {
   }
 }
 
-function execute(script: Script, printed: string[]): void {
+function execute(script: Script, printed: string[], directory: string | null): void {
   checkSupport(script);
   const settings = defaultSettings();
   applyOptions(settings, script.options);
-  for (const { command, line } of script.setup) applyShell(settings, command, line, false);
+  let machine: Machine | null = null;
+  for (const { command, line } of script.setup) shell(command, line);
   const { toleranceUs } = settings;
 
-  let machine: Machine | null = null;
   let sockets: Sockets | null = null;
   let flow: Flow | null = null;
   let listenPort = settings.bindPort;
@@ -86,9 +92,16 @@ function execute(script: Script, printed: string[]): void {
   let pending: Pending | null = null;
   const variables = new Map<string, PythonValue>();
 
+  /** Microseconds that the command sleeps. */
+  function shell(command: string, line: number): number {
+    const sleepUs = applyShell({ settings, directory, line, running: machine !== null }, command);
+    machine?.reconfigure();
+    return sleepUs;
+  }
+
   function start(): { machine: Machine; sockets: Sockets } {
     if (machine !== null && sockets !== null) return { machine, sockets };
-    machine = createMachine(settings, (handle, kind, a) => sockets?.onEvent(handle, kind, a), retryPending);
+    machine = createMachine(settings, (handle, kind, a) => sockets?.onEvent(handle, kind, a), turned);
     sockets = createSockets(machine, settings, {
       listening(port) {
         listenPort = port;
@@ -102,6 +115,11 @@ function execute(script: Script, printed: string[]): void {
   }
 
   // ---- calls ----
+
+  function turned(): void {
+    sockets?.onTurn();
+    retryPending();
+  }
 
   function retryPending(): void {
     if (pending === null) return;
@@ -249,7 +267,7 @@ function execute(script: Script, printed: string[]): void {
     // The first event does not start the core's clock by itself: shell commands may still change its configuration.
     if (machine !== null && atUs > now) machine.advance(atUs);
     if (event.kind === 'shell') {
-      const sleepUs = applyShell(settings, event.command, line, machine !== null);
+      const sleepUs = shell(event.command, line);
       if (sleepUs > 0) start().machine.advance(Math.max(atUs, now) + sleepUs);
     } else {
       if (machine === null && atUs > 0) start().machine.advance(atUs);

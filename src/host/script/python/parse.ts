@@ -79,7 +79,18 @@ function readBody(lines: readonly LogicalLine[], at: number, r: Reader): [Statem
   return [body, next];
 }
 
-const UNSUPPORTED_WORDS = new Set(['def', 'class', 'return', 'try', 'with', 'lambda', 'raise', 'global', 'yield', 'del']);
+const UNSUPPORTED_WORDS = new Set([
+  'def',
+  'class',
+  'return',
+  'try',
+  'with',
+  'lambda',
+  'raise',
+  'global',
+  'yield',
+  'del',
+]);
 
 function readSimple(r: Reader): Statement {
   const { line, text } = r;
@@ -266,8 +277,7 @@ function readText(r: Reader, token: string): Expression {
   const [prefix, quoted] = /["']/.test(token[0]) ? ['', token] : [token[0], token.slice(1)];
   const marks = /^(?:"""|''')/.test(quoted) ? 3 : 1;
   const raw = quoted.slice(marks, -marks);
-  const text =
-    prefix === 'r' ? raw : raw.replace(/\\([\s\S])/g, (_all, letter: string) => ESCAPES[letter] ?? letter);
+  const text = prefix === 'r' ? raw : raw.replace(/\\([\s\S])/g, (_all, letter: string) => ESCAPES[letter] ?? letter);
   if (prefix !== 'f') {
     // Texts beside each other are one.
     const next = r.tokens[r.at];

@@ -109,9 +109,7 @@ function usedValues(condition: Expression, run: Run): string {
 }
 
 function truth(value: PythonValue): boolean {
-  return Array.isArray(value)
-    ? value.length > 0
-    : value !== false && value !== 0 && value !== '' && value !== null;
+  return Array.isArray(value) ? value.length > 0 : value !== false && value !== 0 && value !== '' && value !== null;
 }
 
 function show(value: PythonValue): string {
@@ -174,7 +172,11 @@ function evaluate(e: Expression, run: Run): PythonValue {
       return item;
     }
     case 'call':
-      return call(e.callee, e.args.map((arg) => evaluate(arg, run)), run);
+      return call(
+        e.callee,
+        e.args.map((arg) => evaluate(arg, run)),
+        run,
+      );
     case 'member':
       throw new PythonUnsupported(run.line, `.${e.name}`);
   }

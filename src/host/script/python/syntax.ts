@@ -29,7 +29,12 @@ export type Statement = { readonly line: number; readonly text: string } & (
       readonly kind: 'if';
       readonly branches: readonly { readonly condition: Expression | null; readonly body: readonly Statement[] }[];
     }
-  | { readonly kind: 'for'; readonly target: Expression; readonly over: Expression; readonly body: readonly Statement[] }
+  | {
+      readonly kind: 'for';
+      readonly target: Expression;
+      readonly over: Expression;
+      readonly body: readonly Statement[];
+    }
   | { readonly kind: 'while'; readonly condition: Expression; readonly body: readonly Statement[] }
 );
 

@@ -1,0 +1,68 @@
+// Arguments of sendmsg(), recvmsg(), readv() and writev().
+import { Mismatch, Unsupported, type Value } from './ast.js';
+import { scalar } from './values.js';
+
+/** Bytes of an iovec list: `[{..., 1000}, {..., 500}]`. */
+export function iovBytes(value: Value | undefined, line: number): number {
+  if (value?.kind !== 'list') throw new Unsupported(line, 'an iovec that is no list');
+  let total = 0;
+  for (const entry of value.items) {
+    const length =
+      entry.kind === 'struct' ? (entry.items[1] ?? entry.fields.get('iov_len') ?? entry.fields.get('len')) : undefined;
+    const bytes = scalar(length);
+    if (bytes === null) throw new Unsupported(line, 'an iovec entry without a length');
+    total += bytes;
+  }
+  return total;
+}
+
+function fields(value: Value | undefined, line: number): ReadonlyMap<string, Value> {
+  if (value?.kind !== 'struct') throw new Unsupported(line, 'a message that is no struct');
+  return value.fields;
+}
+
+/** Bytes of the message's iovec. */
+export function messageBytes(value: Value | undefined, line: number): number {
+  const iov = fields(value, line).get('msg_iov');
+  return iov === undefined ? 0 : iovBytes(iov, line);
+}
+
+/** A control message: level, type and number. */
+export interface Control {
+  readonly level: number;
+  readonly type: number;
+  readonly data: number;
+}
+
+/** Sent control messages have no meaning here. */
+export function refuseControl(value: Value | undefined, line: number): void {
+  const control = fields(value, line).get('msg_control');
+  if (control?.kind === 'list' && control.items.length > 0) throw new Unsupported(line, 'sending control messages');
+}
+
+/** Compares what a script expects in msg_control with what came. */
+export function checkControl(value: Value | undefined, came: readonly Control[], line: number): void {
+  const expected = fields(value, line).get('msg_control');
+  if (expected === undefined || expected.kind === 'any') return;
+  const list = expected.kind === 'list' ? expected.items : [expected];
+  for (const [i, entry] of list.entries()) {
+    if (entry.kind !== 'struct') throw new Unsupported(line, 'a control message that is no struct');
+    const member = (name: string): number | null => {
+      const found = entry.fields.get(name);
+      if (found === undefined || found.kind === 'any') return null;
+      const number = scalar(found);
+      if (number === null) throw new Unsupported(line, `${name} of a control message`);
+      return number;
+    };
+    const [level, type, data] = [member('cmsg_level'), member('cmsg_type'), member('cmsg_data')];
+    const actual = came[i];
+    if (actual === undefined) throw new Mismatch(line, 'there is no such control message');
+    if ((level !== null && level !== actual.level) || (type !== null && type !== actual.type)) {
+      throw new Mismatch(line, `the control message has level ${actual.level} and type ${actual.type}`);
+    }
+    if (data !== null && data !== actual.data) {
+      throw new Mismatch(line, `the control message says ${actual.data}, not ${data}`);
+    }
+  }
+  if (came.length > list.length) throw new Mismatch(line, `there are ${came.length} control messages`);
+}

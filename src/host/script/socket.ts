@@ -1,0 +1,73 @@
+// A socket of a script.
+import type { SendLimits } from './send-buffer.js';
+
+export interface Socket {
+  /** The core's handle, 0 before listen() or connect(). */
+  handle: number;
+  state: 'new' | 'listening' | 'connecting' | 'connected' | 'dead';
+  nonblocking: boolean;
+  port: number;
+  /** Options set before there was a handle. */
+  readonly waiting: [option: number, value: number][];
+  /** Socket options by level and name, in Linux's units. */
+  readonly kept: Map<string, number>;
+  /** SO_LINGER in seconds, null when off. */
+  linger: number | null;
+  /** Errno that the next call reports. */
+  error: number;
+  eof: boolean;
+  /** Both directions are closed. */
+  closed: boolean;
+  readShut: boolean;
+  writeShut: boolean;
+  /** A connect() has said that the connection is open. */
+  connectTold: boolean;
+  /** Taken from the core and not yet read: bytes. */
+  unread: number;
+  /** SO_RCVLOWAT */
+  readLeast: number;
+  /** TCP_INQ: reading tells how much is left. */
+  tellsQueue: boolean;
+  sendLimits: SendLimits;
+  /** Largest window that the peer has offered. */
+  maxWindow: number;
+  /** A write did not find room: being writable again is news. */
+  noSpace: boolean;
+  /** Events so far: an edge for epoll. */
+  events: number;
+}
+
+export function newSocket(
+  handle: number,
+  state: Socket['state'],
+  port: number,
+  sndMem: readonly [number, number],
+): Socket {
+  return {
+    handle,
+    state,
+    nonblocking: false,
+    port,
+    waiting: [],
+    kept: new Map(),
+    linger: null,
+    error: 0,
+    eof: false,
+    closed: false,
+    readShut: false,
+    writeShut: false,
+    connectTold: false,
+    unread: 0,
+    readLeast: 1,
+    tellsQueue: false,
+    sendLimits: {
+      lockedBytes: null,
+      initialBytes: sndMem[0],
+      mostBytes: sndMem[1],
+      lowWaterBytes: Number.POSITIVE_INFINITY,
+    },
+    maxWindow: 0,
+    noSpace: false,
+    events: 0,
+  };
+}

@@ -1,0 +1,148 @@
+// Reading and writing, blocking or not.
+import * as L from '../core/layout.js';
+import { Unsupported, type Value } from './ast.js';
+import type { Machine } from './machine.js';
+import { checkControl, messageBytes } from './message.js';
+import { bufferBytes, maySend } from './send-buffer.js';
+import type { Socket } from './socket.js';
+import type { Attempt, CallContext, SocketView } from './sockets.js';
+import { named } from './symbols.js';
+import { member } from './values.js';
+
+export interface Transfer {
+  read(x: CallContext, s: Socket, count: number, flags: number): Attempt;
+  write(x: CallContext, s: Socket, total: number, flags: number): Attempt;
+  receiveMessage(x: CallContext, s: Socket, message: Value | undefined, flags: number): Attempt;
+  /** The socket's error, which is told once. */
+  takeError(s: Socket): number;
+}
+
+const CHUNK_BYTES = 32768;
+const MSG_PEEK = named('MSG_PEEK');
+const MSG_DONTWAIT = named('MSG_DONTWAIT');
+const MSG_WAITALL = named('MSG_WAITALL');
+const MSG_MORE = named('MSG_MORE');
+const MSG_EOR = named('MSG_EOR');
+const MSG_OOB = named('MSG_OOB');
+
+export function createTransfer(machine: Machine, view: SocketView): Transfer {
+  const { core } = machine;
+
+  function takeError(s: Socket): number {
+    const { error } = s;
+    s.error = 0;
+    return error;
+  }
+
+  /** Whatever the core holds for the socket becomes unread bytes, up to `wanted`. */
+  function fetch(s: Socket, wanted: number): void {
+    const iov = core.scratch;
+    while (s.unread < wanted && core.recv(s.handle, iov, 1) > 0) {
+      const entry = iov >> 2;
+      s.unread += core.u32[entry + 1];
+      core.free(core.u32[entry]);
+    }
+  }
+
+  /** Queues up to `bytes` in the core. Returns how many, 0 when it has no room, or a negative errno. */
+  function queue(s: Socket, bytes: number, flags: number, urgent: boolean): number {
+    let queued = 0;
+    while (queued < bytes) {
+      const size = Math.min(bytes - queued, CHUNK_BYTES);
+      const last = queued + size === bytes;
+      const object = core.alloc(size);
+      if (object === 0) break;
+      core.u8.fill(0, object, object + size);
+      const result =
+        last && urgent
+          ? core.sendUrgent(s.handle, object, size)
+          : core.sendWith(s.handle, object, size, last ? flags : L.SEND_MORE);
+      core.free(object);
+      if (result === -L.EAGAIN) break;
+      if (result < 0) return queued > 0 ? queued : result;
+      queued += size;
+    }
+    return queued;
+  }
+
+  function write(x: CallContext, s: Socket, total: number, flags: number): Attempt {
+    const block = !s.nonblocking && (flags & MSG_DONTWAIT) === 0;
+    let written = 0;
+    let pushed = 0;
+
+    /** SEND_… for the buffer that ends here: as tcp_sendmsg() marks them. */
+    function marks(left: number, halfWindow: number, full: boolean): number {
+      if (left === 0) return (flags & MSG_MORE ? L.SEND_MORE : 0) | (flags & MSG_EOR ? L.SEND_RECORD : 0);
+      if (!full && written - pushed <= halfWindow) return 0;
+      pushed = written;
+      return L.SEND_PUSH;
+    }
+
+    return () => {
+      if (written === 0) {
+        if (s.error) return -takeError(s);
+        if (s.state === 'connecting') return block ? null : -L.EAGAIN;
+        if (s.state !== 'connected' || s.writeShut || s.closed) return -L.EPIPE;
+      } else if (s.state !== 'connected') return written;
+      while (written < total) {
+        const state = view.sendState(s);
+        if (!maySend(state, s.sendLimits)) break;
+        const size = Math.min(total - written, bufferBytes(state));
+        const after = {
+          ...state,
+          queuedBytes: state.queuedBytes + size,
+          notSentBytes: state.notSentBytes + size,
+        };
+        written += size;
+        const mark = marks(total - written, state.maxWindowBytes / 2, !maySend(after, s.sendLimits));
+        const result = queue(s, size, mark, written === total && (flags & MSG_OOB) !== 0);
+        written -= size - Math.max(result, 0);
+        if (result < 0) return written > 0 ? written : result;
+        if (result < size) throw new Unsupported(x.line, `a queue of more than ${state.queuedBytes} bytes`);
+      }
+      if (written === total) return total;
+      s.noSpace = true;
+      if (block) return null;
+      return written > 0 ? written : -L.EAGAIN;
+    };
+  }
+
+  function read(_x: CallContext, s: Socket, count: number, flags: number): Attempt {
+    const block = !s.nonblocking && (flags & MSG_DONTWAIT) === 0;
+    return () => {
+      if (s.state === 'new' || s.state === 'listening') return -L.ENOTCONN;
+      if (s.state === 'connecting') return block ? null : -L.EAGAIN;
+      const least = flags & MSG_WAITALL ? count : Math.min(s.readLeast, count);
+      const ready = view.available(s);
+      const ended = s.eof || s.readShut || s.state === 'dead' || s.closed;
+      if (ready > 0 && (ready >= least || ended || !block)) {
+        const bytes = Math.min(ready, count);
+        if (bytes > 0) fetch(s, bytes);
+        if (!(flags & MSG_PEEK)) s.unread -= bytes;
+        return bytes;
+      }
+      if (s.error) return -takeError(s);
+      if (ended || count === 0) return 0;
+      return block ? null : -L.EAGAIN;
+    };
+  }
+
+  function receiveMessage(x: CallContext, s: Socket, message: Value | undefined, flags: number): Attempt {
+    const attempt = read(x, s, messageBytes(message, x.line), flags);
+    const expectedFlags = member(message, 'msg_flags');
+    if (expectedFlags !== null && expectedFlags !== 0) {
+      throw new Unsupported(x.line, `the message flags 0x${expectedFlags.toString(16)} of a received message`);
+    }
+    return () => {
+      const result = attempt();
+      if (result === null || result < 0) return result;
+      // With nothing left, a FIN that has come counts as one.
+      const left = view.available(s) || (s.eof ? 1 : 0);
+      const inq = { level: named('SOL_TCP'), type: named('TCP_CM_INQ'), data: left };
+      checkControl(message, s.tellsQueue ? [inq] : [], x.line);
+      return result;
+    };
+  }
+
+  return { read, write, receiveMessage, takeError };
+}
