@@ -108,7 +108,7 @@ function assignments(command: string): [string, string][] | null {
 function harmless(command: string): boolean {
   return (
     /(?:^|\/)sysctl_restore\S*/.test(command) ||
-    /^(?:sysctl_restore|rm -f|modprobe|ethtool -K|ip (?:-[46] )?(?:tcp_metrics|route flush cache|addr show|link show|link set(?: dev)? \S+ (?:gso_\w+|txqueuelen)|netns)|nstat|ss\b|cat|echo(?! .*>)|true$|set [-+]|export|ulimit|iptables -[FL]|tc qdisc (?:show|del)|tc qdisc (?:add|replace|change) dev \S+ root(?:$|.* (?:fq|pfifo|bfifo|pfifo_fast|fq_codel|mq|noqueue)\b))/.test(
+    /^(?:sysctl_restore|rm -f|modprobe|ethtool -K|ip (?:-[46] )?(?:tcp_metrics|route flush cache|addr show|link show|link set(?: dev)? \S+ (?:gso_\w+|txqueuelen)|netns)|nstat|ss\b|cat|echo(?! .*>)|true$|set [-+]|export|ulimit|tc qdisc (?:show|del)|tc qdisc (?:add|replace|change) dev \S+ root(?:$|.* (?:fq|pfifo|bfifo|pfifo_fast|fq_codel|mq|noqueue)\b))/.test(
       command,
     )
   );
