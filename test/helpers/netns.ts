@@ -29,6 +29,8 @@ export interface Namespace {
   readonly name: string;
   /** Its end of the veth pair is called `veth0`, with this address. */
   readonly address: string;
+  /** Its IPv6 address; '' where the MTU is too small for IPv6 (RFC 8200 §5). */
+  readonly address6: string;
   /** With the prefix length. */
   readonly prefix: string;
   readonly mac: string;
@@ -136,12 +138,13 @@ async function run(program: string, args: readonly string[], options: RunOptions
   return result;
 }
 
-function createNamespace(name: string, address: string): Namespace {
+function createNamespace(name: string, address: string, address6: string): Namespace {
   const inside = (program: string, args: readonly string[]): string[] => ['netns', 'exec', name, program, ...args];
   const [link] = JSON.parse(ip('-n', name, '-j', 'link', 'show', INTERFACE)) as { address: string }[];
   return {
     name,
     address,
+    address6,
     prefix: `${address}/24`,
     mac: link.address,
     run: (program, args, options) => run('ip', inside(program, args), options),
@@ -149,10 +152,13 @@ function createNamespace(name: string, address: string): Namespace {
   };
 }
 
-/** Two namespaces, `veth0` in each, 10.77.x.1 in A and 10.77.x.2 in B. @param mtu of both ends. */
+const IPV6_MIN_MTU = 1280;
+
+/** Two namespaces, `veth0` in each, 10.77.x.1 and fd77:x::1 in A, 10.77.x.2 and fd77:x::2 in B. @param mtu of both ends. */
 export function createNamespaces({ mtu = 1500 }: { mtu?: number } = {}): NamespacePair {
   guard();
   const subnet = `10.77.${serial % 250}`;
+  const subnet6 = mtu < IPV6_MIN_MTU ? null : `fd77:${serial.toString(16)}::`;
   const names = ['a', 'b'].map((side) => `${PREFIX}${process.pid}-${serial}${side}`);
   serial++;
   try {
@@ -165,6 +171,8 @@ export function createNamespaces({ mtu = 1500 }: { mtu?: number } = {}): Namespa
     ip('-n', b, 'link', 'set', INTERFACE, 'mtu', `${mtu}`);
     names.forEach((name, index) => {
       ip('-n', name, 'address', 'add', `${subnet}.${index + 1}/24`, 'dev', INTERFACE);
+      // Without duplicate address detection, which would keep the address from being used for a second.
+      if (subnet6) ip('-n', name, 'address', 'add', `${subnet6}${index + 1}/64`, 'dev', INTERFACE, 'nodad');
       ip('-n', name, 'link', 'set', 'lo', 'up');
       ip('-n', name, 'link', 'set', INTERFACE, 'up');
     });
@@ -172,7 +180,9 @@ export function createNamespaces({ mtu = 1500 }: { mtu?: number } = {}): Namespa
     names.forEach(removeNamespace);
     throw error;
   }
-  const mine = names.map((name, index) => createNamespace(name, `${subnet}.${index + 1}`));
+  const mine = names.map((name, index) => {
+    return createNamespace(name, `${subnet}.${index + 1}`, subnet6 ? `${subnet6}${index + 1}` : '');
+  });
   return {
     a: mine[0],
     b: mine[1],

@@ -256,4 +256,22 @@ test('an idle stack with a listener and an open connection uses under 5 % of a c
   await finish(server, client);
 });
 
+test('a stack that nothing holds runs at full speed all the same while the process lives', async () => {
+  const hub = memoryLink(`stack-${hubs++}`);
+  let bursts = 0;
+  const link = {
+    ...hub,
+    burst: (): number => {
+      bursts++;
+      return hub.burst();
+    },
+  };
+  const options = { address: '10.0.0.1/24', zones: 12, rxZones: 2, maxConnections: 64, loop: { idleSpinUs: 500_000 } };
+  const stack = await openStack({ link, ...options });
+  // Nothing but the timer is left to wake libuv.
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.ok(bursts > 100, `${bursts} bursts`);
+  await finish(stack);
+});
+
 test.run();

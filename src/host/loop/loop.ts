@@ -22,7 +22,7 @@ export interface Loop {
   kick(): void;
   /** One turn at once, from outside the loop: for orderly shutdown. */
   turn(): void;
-  /** Whether the loop keeps the process alive. */
+  /** Whether the loop keeps the process alive also while it sleeps. */
   hold(on: boolean): void;
   /** The link's clock as of the last burst, microseconds. */
   nowUs(): number;
@@ -127,8 +127,8 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
 
   function again(): void {
     if (immediate) return;
+    // Referenced whoever holds the loop: libuv would sleep beside one that is not. A loop without work goes to sleep itself.
     immediate = setImmediate(spin);
-    if (!held) immediate.unref();
   }
 
   function sleep(nowUs: number): void {
@@ -175,13 +175,8 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
     },
     hold(on: boolean): void {
       held = on;
-      if (on) {
-        immediate?.ref();
-        sleepTimer?.ref();
-      } else {
-        immediate?.unref();
-        sleepTimer?.unref();
-      }
+      if (on) sleepTimer?.ref();
+      else sleepTimer?.unref();
     },
     nowUs: () => f64[clock] / 1000,
     get turning() {
