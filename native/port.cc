@@ -4,6 +4,8 @@
 #include <rte_bus.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -21,6 +23,9 @@ namespace {
 
 /** Segments the driver may hold at a time; more wait in the core's ring. */
 constexpr unsigned kSegments = 8191;
+/** How often, and how far apart, a receive queue is asked for. */
+constexpr unsigned kQueueTries = 100;
+constexpr unsigned kQueueRetryUs = 5000;
 constexpr uint64_t kChecksumOffloads = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
 constexpr uint64_t kRxChecksumOffloads = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
 
@@ -47,6 +52,15 @@ std::vector<int> openedSince(const std::vector<int>& before) {
   std::vector<int> opened;
   std::set_difference(now.begin(), now.end(), before.begin(), before.end(), std::back_inserter(opened));
   return opened;
+}
+
+/** net_af_xdp forgets to close the socket that its UMEM was registered with, which keeps the queue taken. */
+void closeXdpSockets(const std::vector<int>& fds) {
+  for (const int fd : fds) {
+    int domain = 0;
+    socklen_t bytes = sizeof domain;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) == 0 && domain == AF_XDP) ::close(fd);
+  }
 }
 
 }  // namespace
@@ -109,14 +123,13 @@ Outcome Port::attach(const Zones::Request& request, uint32_t rxZones) {
   Zones::Request zones = request;
   zones.name = name_ + "_zones";
   if (Outcome failure = zones_.place(zones)) return failure;
-  RxPool::Request pool;
-  pool.name = "lunet_rx" + std::to_string(port_);
-  pool.zones = rxZones;
-  pool.frameBytes = options_.frameBytes;
-  pool.driverHeadroom = options_.driverHeadroom;
-  pool.maxObjectBytes = options_.maxObjectBytes;
-  pool.minObjects = options_.minObjects;
-  Outcome failure = pool_.create(zones_, pool);
+  poolRequest_.name = "lunet_rx" + std::to_string(port_);
+  poolRequest_.zones = rxZones;
+  poolRequest_.frameBytes = options_.frameBytes;
+  poolRequest_.driverHeadroom = options_.driverHeadroom;
+  poolRequest_.maxObjectBytes = options_.maxObjectBytes;
+  poolRequest_.minObjects = options_.minObjects;
+  Outcome failure = pool_.create(zones_, poolRequest_);
   if (!failure && multiSegment_) {
     failure = createSegmentPool("lunet_tx" + std::to_string(port_), kSegments, this, segmentFreed, &segmentPool_);
   }
@@ -160,6 +173,32 @@ Outcome Port::readRings() {
   return {};
 }
 
+/**
+ * The kernel lets go of an AF_XDP queue some milliseconds after its socket has been closed: one that is still taken is
+ * tried again for a while. A failed try leaves the driver with used-up rings and buffers that it does not give back, so
+ * each has a fresh device, and a fresh pool in the same place.
+ */
+int Port::setUpReceiveQueue(const rte_eth_conf& conf, uint16_t descriptors) {
+  const auto setUp = [&] {
+    return rte_eth_rx_queue_setup(port_, 0, descriptors, rte_eth_dev_socket_id(port_), nullptr, pool_.mempool());
+  };
+  int result = setUp();
+  for (unsigned tries = 0; result != 0 && xdp_ && tries < kQueueTries; tries++) {
+    rte_eal_hotplug_remove("vdev", name_.c_str());
+    opened_ = false;
+    usleep(kQueueRetryUs);
+    pool_.release();
+    if (pool_.create(zones_, poolRequest_)) return -ENOMEM;
+    result = rte_eal_hotplug_add("vdev", name_.c_str(), options_.args.c_str());
+    if (result != 0) return result;
+    opened_ = true;
+    result = rte_eth_dev_get_port_by_name(name_.c_str(), &port_);
+    if (result == 0) result = rte_eth_dev_configure(port_, 1, 1, &conf);
+    if (result == 0) result = setUp();
+  }
+  return result;
+}
+
 Outcome Port::configure() {
   rte_eth_conf conf = {};
   conf.txmode.offloads = txOffloads_;
@@ -170,7 +209,7 @@ Outcome Port::configure() {
   uint16_t txDescriptors = options_.txDescriptors ? options_.txDescriptors : 2048;
   result = rte_eth_dev_adjust_nb_rx_tx_desc(port_, &rxDescriptors, &txDescriptors);
   if (result != 0) return failed(name_ + " does not take this number of descriptors", result, "Try another rxd= or txd=");
-  result = rte_eth_rx_queue_setup(port_, 0, rxDescriptors, rte_eth_dev_socket_id(port_), nullptr, pool_.mempool());
+  result = setUpReceiveQueue(conf, rxDescriptors);
   if (result != 0) {
     return failed(name_ + " has no receive queue", result, xdp_ ? XdpProgram::kQueueHint : "");
   }
@@ -234,6 +273,7 @@ void Port::close() {
     if (xdp_) xdp_->detach();
     if (options_.pci.empty()) {
       rte_eal_hotplug_remove("vdev", name_.c_str());
+      if (xdp_) closeXdpSockets(queueFds_);
     } else {
       rte_eth_dev_close(port_);
     }

@@ -121,6 +121,7 @@ class Port {
   Outcome ring(const char* name, uint32_t atField, uint32_t sizeField, uint32_t entryBytes, Ring* ring);
   Outcome readRings();
   Outcome configure();
+  int setUpReceiveQueue(const rte_eth_conf& conf, uint16_t descriptors);
 
   void takeFreed();
   void transmit();
@@ -173,6 +174,7 @@ class Port {
   PortCounts counts_;
 
   Zones zones_;
+  RxPool::Request poolRequest_ = {};
   RxPool pool_;
   rte_mempool* segmentPool_ = nullptr;
 };

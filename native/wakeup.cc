@@ -119,11 +119,10 @@ void Wakeup::dropPoll() {
   if (!poll_) return;
   poll_->owner = nullptr;
   uv_poll_stop(&poll_->handle);
-  uv_close(reinterpret_cast<uv_handle_t*>(&poll_->handle), [](uv_handle_t* handle) {
-    auto* poll = static_cast<Poll*>(handle->data);
-    ::close(poll->fd);
-    delete poll;
-  });
+  uv_close(reinterpret_cast<uv_handle_t*>(&poll_->handle),
+           [](uv_handle_t* handle) { delete static_cast<Poll*>(handle->data); });
+  // At once: it keeps the driver's socket alive, and with it an AF_XDP queue.
+  ::close(poll_->fd);
   poll_ = nullptr;
 }
 

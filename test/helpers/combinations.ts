@@ -23,14 +23,15 @@ export function product<F extends Factors>(
 
 /**
  * Few allowed cases in which every pair of levels of two factors occurs that occurs in any allowed case, by greedy choice
- * among random candidates. The same in every run.
+ * among random candidates. The same in every run with the same seed.
  */
 export function pairwise<F extends Factors>(
   factors: F,
+  seed: number,
   allowed: (one: Combination<F>) => boolean = () => true,
 ): Combination<F>[] {
   const names = Object.keys(factors);
-  const { below } = random(1);
+  const { below } = random(seed);
   const any = (fixed: ReadonlyMap<string, number>): number[] =>
     names.map((name) => fixed.get(name) ?? below(factors[name].length));
   const combination = (levels: readonly number[]): Combination<F> =>

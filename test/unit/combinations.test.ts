@@ -11,7 +11,7 @@ test('the product has every combination that is allowed', () => {
 });
 
 test('in pairwise cases every pair of levels occurs that is allowed, in far fewer cases', () => {
-  const cases = pairwise(factors, noThirtyWithY);
+  const cases = pairwise(factors, 1, noThirtyWithY);
   assert.ok(cases.every(noThirtyWithY));
   assert.ok(cases.length < 20, `${cases.length} cases`);
   const names = Object.keys(factors) as (keyof typeof factors)[];
@@ -23,7 +23,8 @@ test('in pairwise cases every pair of levels occurs that is allowed, in far fewe
 });
 
 test('pairwise cases are the same in every run', () => {
-  assert.equal(pairwise(factors), pairwise(factors));
+  assert.equal(pairwise(factors, 7), pairwise(factors, 7));
+  assert.not.equal(pairwise(factors, 7), pairwise(factors, 8));
 });
 
 test.run();
