@@ -21,7 +21,10 @@ const packageGroups = [
   },
   {
     purpose: 'interop tests',
-    packages: 'iproute2 nftables tcpdump tshark iputils-ping iputils-arping curl procps util-linux'.split(' '),
+    packages: [
+      ...'iproute2 nftables tcpdump tshark iputils-ping iputils-arping ethtool procps util-linux'.split(' '),
+      ...'curl iperf3 netcat-openbsd socat'.split(' '),
+    ],
   },
 ];
 

@@ -15,11 +15,14 @@ function output(program, ...args) {
   }
 }
 
+/** Whether a namespace belongs to a process that lives, of another test run perhaps: its id is in the name. */
+const inUse = (name) => existsSync(`/proc/${/^lunet-(\d+)-/.exec(name)?.[1] ?? 'nobody'}`);
+
 const namespaces = () =>
   output('ip', 'netns', 'list')
     .split('\n')
     .map((line) => line.split(' ')[0])
-    .filter((name) => name.startsWith('lunet-'));
+    .filter((name) => name.startsWith('lunet-') && !inUse(name));
 
 const xdpInterfaces = () =>
   JSON.parse(output('ip', '-json', 'link', 'show') || '[]')

@@ -36,6 +36,8 @@ export interface Endpoints {
     request: Omit<ConnectRequest, 'ask' | 'host' | 'port'> & { family?: Family; port?: number },
   ): Promise<Outcome[]>;
   counters(side: Side): Promise<Counters>;
+  /** How many connections lunet has in each state, as Linux numbers them. */
+  states(): Promise<Record<string, number>>;
   /** Closes the stack in A. Rejects when it holds memory or connections after they have had time to end. */
   close(): Promise<void>;
   dispose(): Promise<void>;
@@ -52,15 +54,29 @@ function hostAddress(pair: NamespacePair, link: string, side: Side, family: Fami
   return link === XDP_LINK ? of(a) : of(a).replace(/1$/, '3');
 }
 
+/**
+ * AF_PACKET sees frames as the sender's interface leaves them: it shall leave no whole windows, and no checksums to fill
+ * in. And a veth hands frames on by the CPU that sent them, so that those of one connection overtake each other when its
+ * sender moves: all go by one CPU.
+ */
+async function prepareForPackets(pair: NamespacePair): Promise<void> {
+  const offloads = ['tx', 'tso', 'gso', 'gro'].flatMap((name) => [name, 'off']);
+  await pair.b.run('ethtool', ['-K', INTERFACE, ...offloads]);
+  for (const end of [pair.a, pair.b]) {
+    await end.run('sh', [
+      '-c',
+      `for mask in /sys/class/net/${INTERFACE}/queues/rx-*/rps_cpus; do echo 1 > $mask; done`,
+    ]);
+  }
+}
+
 /** Two namespaces with the endpoints. @param mtu decides the link: beyond what AF_XDP takes, AF_PACKET. */
 export async function createEndpoints({ mtu = 1500 } = {}): Promise<Endpoints> {
   const pair = createNamespaces({ mtu });
   const link = mtu <= XDP_MOST_MTU ? XDP_LINK : `packet:${INTERFACE}`;
   // A host of its own beside A's kernel, which hears the same frames.
   const own = link === XDP_LINK ? {} : { address: `${hostAddress(pair, link, 'lunet', 4)}/24` };
-  // AF_PACKET sees frames as the sender's interface leaves them: whole segments, with checksums.
-  const offloads = ['tx', 'tso', 'gso', 'gro'].flatMap((name) => [name, 'off']);
-  await pair.b.run('ethtool', ['-K', INTERFACE, ...offloads]);
+  if (link !== XDP_LINK) await prepareForPackets(pair);
   const programs: Record<Side, Program> = {
     lunet: await startProgram(pair.a, 'endpoint', [link]),
     kernel: await startProgram(pair.b, 'endpoint'),
@@ -106,6 +122,7 @@ export async function createEndpoints({ mtu = 1500 } = {}): Promise<Endpoints> {
       const request = { ask: 'connect', host: self.address(to, family), port, ...job };
       return programs[side].ask<Outcome[]>(request, TIMEOUT_MS);
     },
+    states: () => programs.lunet.ask({ ask: 'states' }),
     counters: (side) => programs[side].ask<Counters>({ ask: 'counters' }),
     async close() {
       opened = false;

@@ -233,7 +233,7 @@ function probeXdpObject(): Finding {
   };
 }
 
-const TOOLS = ['ip', 'nft', 'tcpdump', 'tshark', 'curl', 'ping', 'arping', 'ethtool'];
+const TOOLS = 'ip nft tc tcpdump tshark ping arping ethtool curl iperf3 nc socat'.split(' ');
 
 function probeTools(): Finding {
   const absent = TOOLS.filter((tool) => !onPath(tool));

@@ -22,7 +22,7 @@ export interface Job {
   bytes: number;
   /** When to begin sending: at once (the default), or when the peer's FIN has come. */
   begin?: 'open' | 'eof';
-  /** Whether to send a FIN after the last byte; true by default. */
+  /** Whether to send a FIN after the last byte, true by default; else the socket is closed when the peer's FIN has come. */
   end?: boolean;
   /** Stop reading after so many bytes, for so long. */
   pause?: { afterBytes: number; ms: number };
@@ -59,6 +59,7 @@ export type EndpointRequest =
   | ConnectRequest
   | { ask: 'open'; options: Partial<StackOptions> }
   | { ask: 'counters' }
+  | { ask: 'states' }
   | { ask: 'close' };
 
 /** How a connection ended. */
@@ -105,6 +106,7 @@ function run(socket: nodeNet.Socket, job: Job, opened: Promise<void>): Promise<O
       if (job.resetAfterSent !== undefined && sent >= job.resetAfterSent) setTimeout(reset, 5);
     });
     content.pipe(socket, { end: job.end ?? true });
+    socket.once('close', () => content.destroy());
   };
 
   socket.on('data', (bytes: Buffer) => {
@@ -122,6 +124,7 @@ function run(socket: nodeNet.Socket, job: Job, opened: Promise<void>): Promise<O
   socket.on('end', () => {
     eof = true;
     if (job.begin === 'eof') send();
+    else if (job.end === false) socket.destroy();
   });
   socket.on('error', (cause: NodeJS.ErrnoException) => {
     error = cause.code ?? cause.message;
@@ -236,6 +239,9 @@ process.on('message', async (request: EndpointRequest) => {
       process.send?.(counters);
       break;
     }
+    case 'states':
+      process.send?.(connectionStates(stack as Stack));
+      break;
     case 'close':
       process.send?.(await close());
       break;
