@@ -122,8 +122,9 @@ function error(p: u32, len: u32, type: u32): void {
   memory.copy(QUOTED + 16, inner + IPV6_DST, 16);
   const code = icmpv6Code(p);
   const mtu = type == ICMPV6_PACKET_TOO_BIG ? max(icmpv6Word(p), IPV6_MIN_MTU) : 0;
-  const refused = type == ICMPV6_DEST_UNREACH && (code == ICMPV6_PORT_UNREACH || code == ICMPV6_PROHIBITED);
-  tcpIcmpError(QUOTED, at, mtu, errnoOf(type, code), refused || type == ICMPV6_PARAMETER_PROBLEM);
+  // RFC 9293 §3.9.2.2: the others are soft, parameter problems too.
+  const hard = type == ICMPV6_DEST_UNREACH && (code == ICMPV6_PORT_UNREACH || code == ICMPV6_PROHIBITED);
+  tcpIcmpError(QUOTED, at, mtu, errnoOf(type, code), hard);
 }
 
 /** As Linux numbers them. */
