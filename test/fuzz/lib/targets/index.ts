@@ -1,6 +1,9 @@
 import type { Target } from '../target.js';
+import { calls } from './calls.js';
 import { frames } from './frames.js';
 import { middle } from './middle.js';
 
 /** Every fuzz target, by name. */
-export const targets: ReadonlyMap<string, Target> = new Map([frames, middle].map((target) => [target.name, target]));
+export const targets: ReadonlyMap<string, Target> = new Map(
+  [frames, calls, middle].map((target) => [target.name, target]),
+);

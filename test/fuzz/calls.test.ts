@@ -1,0 +1,4 @@
+import { boundedTest } from './lib/bounded.js';
+import { calls } from './lib/targets/calls.js';
+
+boundedTest(calls);
