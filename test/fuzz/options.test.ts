@@ -1,0 +1,4 @@
+import { boundedTest } from './lib/bounded.js';
+import { options } from './lib/targets/options.js';
+
+boundedTest(options);
