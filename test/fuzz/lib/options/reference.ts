@@ -99,15 +99,21 @@ export const distance = (from: number, to: number): number => (to - from) | 0;
 
 /**
  * Bytes of the segments [start, end) that the blocks cover, by RFC 2018 §5: a block counts when it lies below what has
- * been sent, and a segment when one block holds all of it.
+ * been sent, and a segment when one block holds all of it. A first block inside the second is no more than the report of
+ * a duplicate (RFC 2883 §4.2).
  */
 export function sackedBytes(
   segments: readonly [number, number][],
   blocks: readonly [number, number][],
   nxt: number,
 ): number {
-  const acceptable = blocks.filter(([start, end]) => distance(start, end) > 0 && distance(end, nxt) >= 0);
+  const holds = ([start, end]: readonly [number, number], [from, to]: readonly [number, number]): boolean =>
+    distance(start, from) >= 0 && distance(to, end) >= 0;
+  const isReport = blocks.length > 1 && distance(...blocks[0]) > 0 && holds(blocks[1], blocks[0]);
+  const acceptable = (isReport ? blocks.slice(1) : blocks).filter(
+    ([start, end]) => distance(start, end) > 0 && distance(end, nxt) >= 0,
+  );
   return segments
-    .filter(([from, to]) => acceptable.some(([start, end]) => distance(start, from) >= 0 && distance(to, end) >= 0))
+    .filter((segment) => acceptable.some((block) => holds(block, segment)))
     .reduce((sum, [from, to]) => sum + distance(from, to), 0);
 }

@@ -122,7 +122,6 @@ export const calls: Target = {
     'TcpPassiveOpens',
     'TcpExtTCPAbortOnClose',
     'TcpExtTCPAbortOnData',
-    'TcpExtListenOverflows',
     'TcpExtTCPKeepAlive',
     'TcpExtTCPTimeWait',
     'TcpExtTCPHPHits',
