@@ -43,7 +43,7 @@ export function interfaceInit(): i32 {
  * MAC or an MTU below 576 (RFC 791 §3.1).
  */
 export function linkConfig(mac: u32, mtu: u32, flags: u32): i32 {
-  if (!inMemory(mac, 6) || flags != 0 || mtu < IPV4_MIN_MTU) return -EINVAL;
+  if (mac == 0 || !inMemory(mac, 6) || flags != 0 || mtu < IPV4_MIN_MTU) return -EINVAL;
   const next = macLoad(mac);
   if (macIsGroup(next)) return -EINVAL;
   ourMac = next;

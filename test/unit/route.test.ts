@@ -231,6 +231,7 @@ test('a link that changes its MAC and MTU is heard and spoken on with the new on
   assert.is(manual.take().length, 1);
   assert.is(core.linkConfig(core.scratch, 575, 0), -L.EINVAL);
   assert.is(core.linkConfig(0xfffffffe, 1500, 0), -L.EINVAL);
+  assert.is(core.linkConfig(0, 1500, 0), -L.EINVAL, 'no MAC');
   core.u8[core.scratch] = 1;
   assert.is(core.linkConfig(core.scratch, 1500, 0), -L.EINVAL, 'a group MAC');
 });

@@ -24,6 +24,8 @@ const PORTS: readonly number[] = [80, 81, 82, 9];
 const DEEPEST = 3;
 const MOST_HELD = 64;
 const OPTIONS = 16;
+/** For what is over before the end of an input. */
+const LONGEST_US = 100e6;
 
 /** Of some of the bytes: what spoils an object is longer than a few. */
 function sumOf(core: Core, addr: number, length: number): number {
@@ -287,7 +289,9 @@ export class Caller {
     const r = this.#r;
     const handle = this.#handle();
     const option = r.oneIn(8) ? this.#number() : r.below(OPTIONS);
-    const value = r.pick([0, 1, 2, 3, 255, 256, 1000, 1e6, 1e9, 2 ** 53, -1, Number.NaN, Number.POSITIVE_INFINITY]);
+    const any = r.pick([0, 1, 2, 3, 255, 256, 1000, 1e6, 1e9, 2 ** 53, -1, Number.NaN, Number.POSITIVE_INFINITY]);
+    // A patience of days would be kept.
+    const value = option === L.OPT_USER_TIMEOUT_US ? Math.min(any, LONGEST_US) : any;
     const set = this.#check('setOption', core.setOption(handle, option, value), this.#owns(handle));
     const got = core.getOption(handle, option);
     if (!this.#owns(handle)) assert.is(got, -L.EBADF);
@@ -369,7 +373,7 @@ export class Caller {
     else if (kind < 18) this.#connect();
     else if (kind < 20) this.#listen();
     else if (kind < 22) this.accept(this.#handle());
-    else if (kind < 24) this.#end();
+    else if (kind < 23) this.#end();
     else if (kind < 27) this.#options();
     else if (kind === 27) this.#look();
     else if (kind === 28) this.#tables();
@@ -401,6 +405,17 @@ export class Caller {
     if (!this.#owns(handle)) return;
     assert.is(this.host.core[this.#r.oneIn(2) ? 'close' : 'abort'](handle), 0);
     this.#forget(handle);
+  }
+
+  /** A beginning that makes sense: a server, and connections to the other side's. */
+  begin(): void {
+    const { core } = this.host;
+    core.u8.fill(0, core.scratch, core.scratch + 16);
+    this.#adopt(core.listen(core.scratch, PORTS[0], 4, this.#r.below(2)), this.listeners);
+    for (let left = this.#r.below(3); left > 0; left--) {
+      writeAddress(core.u8, core.scratch, this.#peer);
+      this.#adopt(core.connect(core.scratch, PORTS[0], 0, 0, this.#r.below(2)), this.connections);
+    }
   }
 
   /** Takes memory until there is none. */

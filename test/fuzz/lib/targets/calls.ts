@@ -27,6 +27,8 @@ class Pair {
     };
     this.callers = [caller(0), caller(1)];
     for (const side of [0, 1]) introduce(this.callers[side].host.core, ADDRESSES[1 - side], MACS[1 - side]);
+    for (const { host } of this.callers) host.nowUs = this.nowUs;
+    for (const caller of this.callers) caller.begin();
   }
 
   /** What the cores have sent is under way; a slow link leaves it in the ring. */
