@@ -136,4 +136,8 @@ export const CNT_Icmp6OutEchoReplies: u32 = 177;
 export const CNT_Icmp6OutNeighborSolicits: u32 = 178;
 export const CNT_Icmp6OutNeighborAdvertisements: u32 = 179;
 export const CNT_Icmp6OutParmProblems: u32 = 180;
+// TcpExt: attacks and scarcity
+export const CNT_TcpExtSyncookiesSent: u32 = 200;
+export const CNT_TcpExtSyncookiesRecv: u32 = 201;
+export const CNT_TcpExtSyncookiesFailed: u32 = 202;
 export const CNT_COUNT: u32 = 256;

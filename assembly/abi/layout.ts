@@ -213,6 +213,20 @@ export const CFG_RTO_STEADY_US: u32 = 2200;
 export const CFG_RCV_BUF_MAX_BYTES: u32 = 2204;
 /** What a tail loss probe waits beyond two round trips (RFC 8985 §7.2), for timers and peers that are not exact. */
 export const CFG_TLP_SLACK_US: u32 = 2208;
+/** SYN cookies (RFC 4987 §3.6), SYN_COOKIES_…. */
+export const CFG_SYN_COOKIES: u32 = 2304;
+/** The oldest half-open connection makes room for a new one. */
+export const SYN_COOKIES_OFF: u32 = 0;
+/** A SYN for which a listener has no room is answered by a cookie. */
+export const SYN_COOKIES_PRESSURE: u32 = 1;
+/** Every SYN is: for tests. */
+export const SYN_COOKIES_ALWAYS: u32 = 2;
+/** Challenge ACKs a second of all connections together (RFC 5961 §7); 0: no such limit. */
+export const CFG_CHALLENGE_ACKS: u32 = 2308;
+/** Connections that the application has closed and the protocol has not; 0: a quarter of CFG_MAX_CONNECTIONS. */
+export const CFG_MAX_ORPHANS: u32 = 2312;
+/** Timeouts or window probes of one segment after which such a connection is given up (Linux tcp_orphan_retries). */
+export const CFG_ORPHAN_RETRIES: u32 = 2316;
 
 // ---- zones and objects -------------------------------------------------------------------------------------
 export const ZONE_BYTES: u32 = 2097152;

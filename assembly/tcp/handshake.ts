@@ -5,10 +5,8 @@
 
 import {
   CNT_TcpActiveOpens,
-  CNT_TcpExtListenDrops,
   CNT_TcpExtListenOverflows,
   CNT_TcpExtTCPSynRetrans,
-  CNT_TcpPassiveOpens,
   CNT_TcpRetransSegs,
 } from '../abi/counters';
 import {
@@ -43,18 +41,16 @@ import { ccInit } from './congestion/index';
 import { QUICK_ACKS } from './delack';
 import { eventRaise } from './events';
 import { flowInsert } from './flow';
-import { slotAlloc } from './handle';
 import { isnFor, nowMs } from './isn';
 import { keepaliveStart } from './keepalive';
 import { asLinuxReceiver, linuxStart } from './linux';
-import { acceptAdd, acceptFull, halfOpenAdd, halfOpenEvict, leaveListener } from './listen';
+import { acceptAdd, acceptFull, leaveListener } from './listen';
 import { TS_BYTES, WSCALE_MAX, optHasTs, optMss, optSackPermitted, optTsEcr, optTsVal, optWscale } from './options';
 import { wantOutput } from './output';
 import { R1, pathDoubted, silenceErrno } from './report';
 import { resetAnswer } from './reset';
 import { rtoArm, rtoInit, rttSample, userTimedOut } from './rto';
 import { segmentSyn } from './segment';
-import { seqLe } from './seq';
 import {
   Cold,
   F2_CORK,
@@ -120,6 +116,14 @@ export function connectionInit(t: Tcb): void {
   setSynSent(t);
 }
 
+/** In Cold.cc0, cc1: a SYN cookie does not say when it was sent. */
+const SENT_UNKNOWN: u64 = u64.MAX_VALUE;
+
+/** The connection is made from a SYN cookie. */
+export function setSynSentUnknown(t: Tcb): void {
+  store<u64>(changetype<usize>(coldOf(t)), SENT_UNKNOWN, offsetof<Cold>('cc0'));
+}
+
 @inline
 function setSynSent(t: Tcb): void {
   store<u64>(changetype<usize>(coldOf(t)), nowUs, offsetof<Cold>('cc0'));
@@ -133,7 +137,7 @@ function shiftFor(bytes: u32): u32 {
 }
 
 /** The options that we offer or accept. */
-function offerOptions(t: Tcb): void {
+export function offerOptions(t: Tcb): void {
   if (configured(CFGF_TIMESTAMPS)) t.flags |= FL_TS;
   if (configured(CFGF_SACK)) t.flags |= FL_SACK;
   if (configured(CFGF_WINDOW_SCALE)) {
@@ -143,7 +147,7 @@ function offerOptions(t: Tcb): void {
 }
 
 /** Narrows the offer to what the peer's SYN has: each option holds only when both sides sent it. */
-function agreeOptions(t: Tcb): void {
+export function agreeOptions(t: Tcb): void {
   const c = coldOf(t);
   if (!optHasTs) t.flags &= ~FL_TS;
   else if (t.flags & FL_TS) {
@@ -227,50 +231,10 @@ export function synExpired(t: Tcb): void {
   rtoArm(t);
 }
 
-// ---- LISTEN (RFC 9293 §3.10.7.2) ----
-
-/** A segment for a listener. The options have been parsed. `floor`: our number space up to here is used up (RFC 6191), 0 = none. */
-export function listenSegment(l: Tcb, ports: u32, floor: u32): void {
-  if (segFlags & TCPF_RST) return;
-  if (segFlags & TCPF_ACK) return resetAnswer(segAt, segLen, segAddresses);
-  if ((segFlags & (TCPF_SYN | TCPF_FIN)) != TCPF_SYN) return;
-  if (acceptFull(l)) {
-    count(CNT_TcpExtListenOverflows);
-    count(CNT_TcpExtListenDrops);
-    return;
-  }
-  let at = slotAlloc();
-  if (!at && halfOpenEvict(l)) at = slotAlloc();
-  if (!at) {
-    count(CNT_TcpExtListenDrops);
-    return;
-  }
-  const t = tcbAt(at);
-  const c = coldOf(t);
-  t.ports = ports;
-  memory.copy(addressesOf(t), segAddresses, 32);
-  connectionInit(t);
-  inherit(t, l);
-  if (floor != 0 && seqLe(c.iss, floor)) {
-    c.iss = t.sndUna = floor + 1;
-    t.sndNxt = t.sndEnd = c.sndSml = c.iss + 1;
-    t.recover = c.fack = c.rackRound = c.iss;
-  }
-  takeSyn(t);
-  offerOptions(t);
-  agreeOptions(t);
-  ecnOnSyn(t);
-  c.flags2 |= F2_PASSIVE;
-  count(CNT_TcpPassiveOpens);
-  setState(t, TCP_SYN_RECV);
-  flowInsert(t);
-  halfOpenAdd(l, t);
-  synSend(t);
-  rtoArm(t);
-}
+// ---- LISTEN: passive.ts ----
 
 /** Options that connections take over from their listener. */
-function inherit(t: Tcb, l: Tcb): void {
+export function inherit(t: Tcb, l: Tcb): void {
   t.flags |= l.flags & (FL_INLINE | FL_NODELAY | FL_KEEPALIVE | FL_QUICKACK);
   if (l.rcvBuf) {
     t.rcvBuf = l.rcvBuf;
@@ -296,7 +260,7 @@ function inherit(t: Tcb, l: Tcb): void {
   if (c.userMss != 0) c.ownMss = min(c.ownMss, c.userMss);
 }
 
-function takeSyn(t: Tcb): void {
+export function takeSyn(t: Tcb): void {
   const c = coldOf(t);
   c.irs = segSeq;
   t.rcvNxt = t.rcvWup = t.rcvAdv = segSeq + 1;
@@ -369,7 +333,8 @@ function establish(t: Tcb): void {
   timerCancel(retransmitTimer(t));
   const sentUs = load<u64>(changetype<usize>(c), offsetof<Cold>('cc0'));
   let segments = load<u32>(CFG_INIT_CWND_SEGMENTS);
-  if (!(c.flags2 & F2_SYN_RETRANS)) rttSample(t, nowUs - sentUs);
+  if (sentUs == SENT_UNKNOWN) rtoInit(t);
+  else if (!(c.flags2 & F2_SYN_RETRANS)) rttSample(t, nowUs - sentUs);
   else {
     t.rto = load<u32>(CFG_RTO_INIT_US) * RTO_AFTER_SYN_LOSS;
     t.backoff = 0;

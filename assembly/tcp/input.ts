@@ -13,11 +13,12 @@ import { delackDecide } from './delack';
 import { deliverInline } from './events';
 import { fastPath } from './fastpath';
 import { flowFind } from './flow';
-import { listenSegment, synAcked, synSentSegment } from './handshake';
+import { synAcked, synSentSegment } from './handshake';
 import { nowMs } from './isn';
 import { listenerFor } from './listen';
 import { optHasTs, optParse, optTsVal } from './options';
 import { ackSend, tcpOutput } from './output';
+import { listenSegment } from './passive';
 import { resetAnswer } from './reset';
 import { seqGt } from './seq';
 import { FL_ECN, FL_INLINE, FL_TS, Tcb, coldOf, tcbAt } from './tcb';
@@ -51,10 +52,19 @@ export function tcpInput(ip: u32, tcp: u32, l4Len: u32, flags: u32, addresses: u
     const listener = listenerFor(addresses, ports & 0xffff);
     if (listener) {
       optParse(tcp + 20, segPayload);
-      return listenSegment(tcbAt(listener), ports, 0);
+      const opened = listenSegment(tcbAt(listener), ports, 0);
+      if (opened) opens(tcbAt(opened), ports);
+      return;
     }
   }
   resetAnswer(tcp, segLen, addresses);
+}
+
+/** The segment has brought a connection with it, by a SYN cookie, and is its first. */
+function opens(t: Tcb, ports: u32): void {
+  const handle = t.handle;
+  arrives(t, ports);
+  if (t.handle == handle) finish(t);
 }
 
 /** What follows every segment: events to an inline application, output, the decision about an ACK. */

@@ -3,7 +3,7 @@
 
 import { arenaAlloc } from '../abi/arena';
 import { CNT_TcpExtListenDrops } from '../abi/counters';
-import { TCP_LISTEN } from '../abi/layout';
+import { CFG_MAX_CONNECTIONS, TCP_LISTEN } from '../abi/layout';
 import { count } from '../abi/runtime';
 import { connectionReset, destroy } from './close';
 import { slotRelease } from './handle';
@@ -26,12 +26,16 @@ let ports: u32 = 0;
 
 const PORT_BYTES: u32 = 65536 * 4;
 
+/** Half-open connections of all listeners. */
+let halfOpenTotal: u32 = 0;
+
 export function listenArenaNeeded(): u32 {
   return PORT_BYTES + 64;
 }
 
 export function listenInit(): bool {
   ports = arenaAlloc(PORT_BYTES, 64);
+  halfOpenTotal = 0;
   return ports != 0;
 }
 
@@ -127,10 +131,16 @@ export function acceptFull(l: Tcb): bool {
   return backlogOf(l).acceptCount >= backlogOf(l).backlog;
 }
 
-/** Puts a new connection on the half-open list. When that is full the oldest entry goes: a real peer would be done. */
+/** As many half-open connections as the listener may have, or all of them half the table. */
+@inline
+export function halfOpenFull(l: Tcb): bool {
+  return backlogOf(l).halfCount >= backlogOf(l).backlog || halfOpenTotal >= load<u32>(CFG_MAX_CONNECTIONS) >> 1;
+}
+
+/** Puts a new connection on the half-open list. */
 export function halfOpenAdd(l: Tcb, t: Tcb): void {
   const c = backlogOf(l);
-  if (c.halfCount >= c.backlog) halfOpenEvict(l);
+  halfOpenTotal++;
   coldOf(t).listener = addressOf(l);
   t.flags |= FL_HALF_OPEN;
   c.halfCount++;
@@ -167,6 +177,7 @@ export function leaveListener(t: Tcb): void {
   if (!(t.flags & (FL_HALF_OPEN | FL_ACCEPT_QUEUE))) return;
   const c = backlogOf(tcbAt(coldOf(t).listener));
   if (t.flags & FL_HALF_OPEN) {
+    halfOpenTotal--;
     c.halfCount--;
     listRemove(halfOpen(c), t);
   } else {

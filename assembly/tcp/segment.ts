@@ -174,13 +174,18 @@ export function segmentReset(t: Tcb): bool {
   return true;
 }
 
+/** Window of a SYN or SYN-ACK. */
+export function synWindow(t: Tcb, ack: bool): u32 {
+  return asLinuxReceiver() ? linuxInitialWindow(t, ack) : min<u32>(t.rcvBuf, 0xffff);
+}
+
 /** Sends SYN (`ack` false) or SYN-ACK. Their window is never scaled (RFC 7323 §2.2). False when there is no room. */
 export function segmentSyn(t: Tcb, iss: u32, ack: bool): bool {
   const f = frameBegin(0);
   if (!f) return false;
   const h = frameL4(f);
   const length = TCP_HEADER + optWriteSyn(t, h + TCP_HEADER, ack ? t.tsRecent : 0);
-  const window = asLinuxReceiver() ? linuxInitialWindow(t, ack) : min<u32>(t.rcvBuf, 0xffff);
+  const window = synWindow(t, ack);
   const c = coldOf(t);
   let flags = TCPF_SYN;
   if (!ack) flags |= ecnSynFlags(t);

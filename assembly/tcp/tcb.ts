@@ -15,6 +15,7 @@
 
 import { arenaAlloc } from '../abi/arena';
 import { CFG_MAX_CONNECTIONS, CFG_MAX_LISTENERS, ENOMEM } from '../abi/layout';
+import { cookieArenaNeeded, cookieInit } from './cookie';
 import { flowArenaNeeded, flowInit } from './flow';
 import { slotsInit } from './handle';
 import { isnInit } from './isn';
@@ -277,6 +278,8 @@ export class Backlog {
   acceptTail: u32;
   /** Next listener on the same port. */
   portNext: u32;
+  /** When the last SYN cookie was sent, ms; 0 = never. */
+  cookieMs: u32;
 }
 
 /** Deliver through the inline callback. */
@@ -476,7 +479,14 @@ function slotCount(): u32 {
 
 /** Arena bytes that TCP takes with this configuration. */
 export function tcpArenaNeeded(): u32 {
-  return slotCount() * SLOT_SIZE + TCB_SIZE + recordsArenaNeeded() + flowArenaNeeded() + listenArenaNeeded();
+  return (
+    slotCount() * SLOT_SIZE +
+    TCB_SIZE +
+    recordsArenaNeeded() +
+    flowArenaNeeded() +
+    listenArenaNeeded() +
+    cookieArenaNeeded()
+  );
 }
 
 /** 0 or -errno. */
@@ -494,7 +504,7 @@ export function tcpInit(): i32 {
   slotsInit(hot, load<u32>(CFG_MAX_CONNECTIONS), load<u32>(CFG_MAX_LISTENERS));
   isnInit();
   portInit();
-  if (!recordsInit() || !flowInit() || !listenInit()) return -ENOMEM;
+  if (!recordsInit() || !flowInit() || !listenInit() || !cookieInit()) return -ENOMEM;
   rcvTuneInit();
   return 0;
 }

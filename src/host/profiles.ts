@@ -25,6 +25,10 @@ export type ProfileParameters = Pick<
   | 'rtoSteadyUs'
   | 'tlpSlackUs'
   | 'rcvBufMaxBytes'
+  | 'synCookies'
+  | 'challengeAcksPerSecond'
+  | 'maxOrphans'
+  | 'orphanRetries'
   | 'tcpFlags'
 >;
 
@@ -62,6 +66,10 @@ const internet: ProfileParameters = {
   rtoSteadyUs: 0, // RFC 6298 §5.5: doubles each time
   tlpSlackUs: 25_000,
   rcvBufMaxBytes: 4 * 1024 * 1024,
+  synCookies: L.SYN_COOKIES_PRESSURE, // RFC 4987 §3.6
+  challengeAcksPerSecond: 1000, // RFC 5961 §7, each second a random number around it
+  maxOrphans: 0, // a quarter of the connections
+  orphanRetries: 8, // Linux tcp_orphan_retries
   tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_PMTU_BLACK_HOLE,
 };
 
@@ -91,6 +99,7 @@ export const profiles: Readonly<Record<ProfileName, ProfileParameters>> = {
     synackRetries: 10,
     retries: 100, // with the steady timeout about 100 s, RFC 9293 §3.8.3's R2
     rtoSteadyUs: 10_000,
+    orphanRetries: 40, // about a minute
     congestion: L.CC_RENO,
     rcvBufMaxBytes: 0, // a window that fits the caches is worth more than one that fits the path
     tcpFlags: L.CFGF_FRTO | L.CFGF_ECN_ACCEPT, // a probe would come hardly sooner than the timeout

@@ -19,7 +19,7 @@ import {
   profiles,
 } from './profiles.js';
 
-export interface StackOptions extends Partial<Omit<ProfileParameters, 'congestion' | 'tcpFlags'>> {
+export interface StackOptions extends Partial<Omit<ProfileParameters, 'congestion' | 'synCookies' | 'tcpFlags'>> {
   /** A link URI (`memory:NAME`, `memif:PATH`, `xdp:IFACE`, …) or an open link. */
   link: string | Link;
   /**
@@ -52,6 +52,11 @@ export interface StackOptions extends Partial<Omit<ProfileParameters, 'congestio
   congestion?: CongestionName;
   /** Explicit congestion notification: agreed to when the peer asks (`accept`, the default), asked for too, or not at all. */
   ecn?: 'off' | 'accept' | 'on';
+  /**
+   * SYN cookies (RFC 4987): when a listener has as many half-open connections as its backlog (`pressure`, the default),
+   * for every SYN (`always`, for tests), or never (`off`: the oldest half-open connection makes room).
+   */
+  synCookies?: 'off' | 'pressure' | 'always';
   /** Neither fill in nor verify checksums: both ends of a shared-memory link must agree. */
   trustLink?: boolean;
   build?: CoreBuild;
@@ -415,11 +420,12 @@ function coreConfig(link: Link, options: StackOptions): CoreConfig {
   }
   const parameters = { ...profiles[profile] };
   for (const key of Object.keys(parameters) as (keyof ProfileParameters)[]) {
-    if (key === 'congestion' || key === 'tcpFlags') continue;
+    if (key === 'congestion' || key === 'synCookies' || key === 'tcpFlags') continue;
     const value = options[key];
     if (value !== undefined) parameters[key] = value;
   }
   if (options.congestion !== undefined) parameters.congestion = congestionNumber(options.congestion);
+  if (options.synCookies !== undefined) parameters.synCookies = synCookieMode(options.synCookies);
   if (options.ecn !== undefined) parameters.tcpFlags = withEcn(parameters.tcpFlags, options.ecn);
   if (!(parameters.delackUs < DELACK_LIMIT_US)) {
     throw codeError('ERR_OUT_OF_RANGE', `delackUs must be less than ${DELACK_LIMIT_US}, not ${parameters.delackUs}`);
@@ -468,6 +474,14 @@ function coreConfig(link: Link, options: StackOptions): CoreConfig {
     mtu: info.mtu,
     mac: info.mac,
   };
+}
+
+function synCookieMode(name: 'off' | 'pressure' | 'always'): number {
+  const modes = { off: L.SYN_COOKIES_OFF, pressure: L.SYN_COOKIES_PRESSURE, always: L.SYN_COOKIES_ALWAYS };
+  if (!Object.hasOwn(modes, name)) {
+    throw codeError('ERR_INVALID_ARG_VALUE', `synCookies must be one of off, pressure, always, not "${name}"`);
+  }
+  return modes[name];
 }
 
 function withEcn(flags: number, ecn: 'off' | 'accept' | 'on'): number {

@@ -41,6 +41,14 @@ export interface CoreConfig {
   rtoSteadyUs: number;
   tlpSlackUs: number;
   rcvBufMaxBytes: number;
+  /** SYN_COOKIES_… */
+  synCookies: number;
+  /** Challenge ACKs of all connections together (RFC 5961 §7); 0: limited by connection alone. */
+  challengeAcksPerSecond: number;
+  /** Connections that the application has closed and the protocol has not; 0: a quarter of maxConnections. */
+  maxOrphans: number;
+  /** Timeouts or window probes of one segment after which such a connection is given up. */
+  orphanRetries: number;
   /** CFGF_… of TCP's behaviour, beside those in `flags`. */
   tcpFlags: number;
   maxNeighbours: number;
@@ -274,6 +282,10 @@ export function writeParameters(dv: DataView, config: Omit<CoreConfig, 'mac'>): 
     [L.CFG_RTO_STEADY_US, config.rtoSteadyUs],
     [L.CFG_TLP_SLACK_US, config.tlpSlackUs],
     [L.CFG_RCV_BUF_MAX_BYTES, config.rcvBufMaxBytes],
+    [L.CFG_SYN_COOKIES, config.synCookies],
+    [L.CFG_CHALLENGE_ACKS, config.challengeAcksPerSecond],
+    [L.CFG_MAX_ORPHANS, config.maxOrphans],
+    [L.CFG_ORPHAN_RETRIES, config.orphanRetries],
   ]);
 }
 

@@ -116,7 +116,7 @@ const table: Readonly<Record<string, Apply>> = {
   'net.ipv4.tcp_mtu_probing': oneOf('0'),
   'net.ipv4.tcp_dsack': oneOf('1'),
   'net.ipv4.tcp_reordering': oneOf('3'),
-  'net.ipv4.tcp_syncookies': oneOf('0', '1'),
+  'net.ipv4.tcp_syncookies': numberOf('synCookies'),
   'net.ipv4.tcp_abort_on_overflow': oneOf('0'),
   'net.ipv4.tcp_stdurg': oneOf('0'),
   'net.ipv4.tcp_thin_linear_timeouts': oneOf('0'),
