@@ -35,7 +35,20 @@ import { resetAnswer } from './reset';
 import { rtoArm } from './rto';
 import { segmentSyn, synWindow } from './segment';
 import { seqLe } from './seq';
-import { Cold, F2_PASSIVE, FL_ECN, FL_SACK, FL_TS, FL_WSCALE, Tcb, addressOf, addressesOf, coldOf, tcbAt } from './tcb';
+import {
+  Cold,
+  F2_PASSIVE,
+  FL_ECN,
+  FL_SACK,
+  FL_TS,
+  FL_WSCALE,
+  Tcb,
+  addressOf,
+  addressesOf,
+  backlogOf,
+  coldOf,
+  tcbAt,
+} from './tcb';
 
 /** An ACK can bring a cookie back only this long after one was sent: what comes at other times is not even looked at. */
 const COOKIES_OUT_MS: u32 = 120_000;
