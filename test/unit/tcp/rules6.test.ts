@@ -134,6 +134,7 @@ test('over IPv6 a SYN to a multicast address, or from an address that nobody can
     { dst: 'ff02::1', mac: [0x33, 0x33, 0, 0, 0, 1] },
     { dst: 'ff02::1' },
     { mac: [255, 255, 255, 255, 255, 255] },
+    { mac: [0x33, 0x33, 0, 0, 0, 1] },
     { src: 'ff02::1' },
     { src: '::' },
     { src: '::1' },
