@@ -1,4 +1,5 @@
 // The core under a script, in virtual time: everything it sends is kept with the time at which it was sent.
+import { isIPv6 } from 'node:net';
 import { writeAddress } from '../core/address.js';
 import { type Core, writeParameters } from '../core/core.js';
 import { type DrivenCore, driveCore } from '../core/driven.js';
@@ -11,9 +12,10 @@ const PEER_MAC = Uint8Array.of(2, 0, 0, 0, 0, 2);
 const STRIDE = 65_600;
 /** What the core's clock shows when a script begins. */
 const EPOCH_US = 1_000_000_000;
-/** Host prefix lengths count in 128 bits: /16 and the default route. */
+/** Prefix lengths count in 128 bits: /16 and the default route, and for IPv6 /48. */
 const LOCAL_PREFIX = 112;
 const DEFAULT_PREFIX = 96;
+const LOCAL_PREFIX_6 = 48;
 
 export interface Machine {
   readonly core: Core;
@@ -42,17 +44,22 @@ export function createMachine(settings: Settings, onEvent: EventSink, onTurn: ()
   const at = core.scratch;
   const { local, remote, gateway: gatewayIp } = addressesOf(settings);
   writeAddress(core.u8, at, local);
-  core.addressAdd(at, LOCAL_PREFIX);
+  const six = isIPv6(local);
+  core.addressAdd(at, six ? LOCAL_PREFIX_6 : LOCAL_PREFIX);
   const gateway = at + 16;
   writeAddress(core.u8, gateway, gatewayIp);
   core.u8.set(PEER_MAC, at + 32);
   core.neighSet(gateway, at + 32);
-  writeAddress(core.u8, at, '0.0.0.0');
-  core.routeAdd(at, DEFAULT_PREFIX, gateway, 0);
+  writeAddress(core.u8, at, six ? '::' : '0.0.0.0');
+  core.routeAdd(at, six ? 0 : DEFAULT_PREFIX, gateway, 0);
 
   const sent: SentSegment[] = [];
-  const four = (text: string): Uint8Array => Uint8Array.from(text.split('.'), Number);
-  const ends: Ends = { srcMac: PEER_MAC, dstMac: OWN_MAC, src: four(remote), dst: four(local) };
+  const bytes = (text: string): Uint8Array => {
+    const sixteen = new Uint8Array(16);
+    writeAddress(sixteen, 0, text);
+    return six ? sixteen : sixteen.slice(12);
+  };
+  const ends: Ends = { srcMac: PEER_MAC, dstMac: OWN_MAC, src: bytes(remote), dst: bytes(local) };
   const nowUs = (): number => driven.nowUs - EPOCH_US;
 
   function collect(): void {

@@ -20,7 +20,7 @@ import { parseScript } from './parse.js';
 import { applyOptions, defaultSettings } from './settings.js';
 import { applyShell } from './shell.js';
 import { type Attempt, callNames, createSockets, type Sockets } from './sockets.js';
-import { flagsFrom, icmpFrame, type SentSegment, tcpFrame } from './wire.js';
+import { flagsFrom, icmpFrame, ipHeaderBytes, type SentSegment, tcpFrame } from './wire.js';
 
 export type Verdict = 'pass' | 'fail' | 'unsupported';
 
@@ -173,19 +173,19 @@ function execute(script: Script, printed: string[], directory: string | null): v
     flow ??= newFlow(listenPort, remotePort++);
     if (packet.flags.includes('S') && !packet.flags.includes('.')) flow.opening = true;
     const ecn = event.ecn === null ? 0 : ecnBits[event.ecn];
-    const marks = { tos: (event.tos ?? 0) | ecn, ttl: event.ttl ?? 255 };
+    const marks = { tos: (event.tos ?? 0) | ecn, ttl: event.ttl ?? 255, flowLabel: event.flowLabel ?? 0 };
     const ports = { src: flow.remotePort, dst: flow.localPort };
     run.machine.inject(tcpFrame(run.machine.ends, ports, toWire(flow, packet), marks));
   }
 
   function injectIcmp(packet: IcmpPacket, line: number): void {
     const run = start();
-    const { type, code } = icmpNumbers(packet, false, line);
+    const { type, code } = icmpNumbers(packet, settings.ipVersion === 'ipv6', line);
     const quoted = lastSent;
     if (quoted === null) throw new Mismatch(line, 'there is no packet of the core that an ICMP error could quote');
     const bytes = Uint8Array.from(quoted.packet);
     if (packet.quotedSeq !== null && flow !== null) {
-      new DataView(bytes.buffer).setUint32(24, (packet.quotedSeq + flow.offset) >>> 0);
+      new DataView(bytes.buffer).setUint32(ipHeaderBytes(run.machine.ends) + 4, (packet.quotedSeq + flow.offset) >>> 0);
     }
     run.machine.inject(icmpFrame(run.machine.ends, type, code, packet.mtu, bytes));
   }
@@ -320,6 +320,7 @@ function marksDifference(event: PacketEvent, sent: SentSegment): string | null {
     return `the ECN bits are ${ecn}`;
   }
   if (event.tos !== null && (event.tos & ~3) !== (sent.tos & ~3)) return `the TOS is 0x${sent.tos.toString(16)}`;
+  if (event.flowLabel !== null && event.flowLabel !== sent.flowLabel) return `the flow label is ${sent.flowLabel}`;
   return event.ttl !== null && event.ttl !== sent.ttl ? `the TTL is ${sent.ttl}` : null;
 }
 

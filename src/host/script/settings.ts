@@ -75,7 +75,7 @@ export function addressesOf(settings: Settings): { local: string; remote: string
   const six = settings.ipVersion === 'ipv6';
   return {
     local: settings.localIp ?? (six ? 'fd3d:0a0b:17d6::1' : '192.168.0.1'),
-    remote: settings.remoteIp ?? (six ? '2001:db8::1' : '192.0.2.1'),
+    remote: settings.remoteIp ?? (six ? 'fd3d:fa7b:d17d::1' : '192.0.2.1'),
     gateway: settings.gatewayIp ?? (six ? 'fd3d:0a0b:17d6:8888::1' : '192.168.0.2'),
   };
 }
@@ -126,7 +126,6 @@ export function applyOptions(settings: Settings, options: Script['options']): vo
         if (value !== 'ipv4' && value !== 'ipv6' && value !== 'ipv4-mapped-ipv6') {
           throw new Unsupported(line, `--ip_version=${value}`);
         }
-        if (value === 'ipv6') throw new Unsupported(line, '--ip_version=ipv6');
         settings.ipVersion = value;
         break;
       default:

@@ -139,9 +139,9 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
     socket(x) {
       const type = x.number(1);
       const domain = x.number(0, named('AF_INET'));
-      if (domain !== named('AF_INET') && (domain !== named('AF_INET6') || settings.ipVersion === 'ipv4')) {
-        throw new Unsupported(x.line, 'IPv6 sockets');
-      }
+      if (domain !== named('AF_INET') && domain !== named('AF_INET6'))
+        throw new Unsupported(x.line, 'sockets of this family');
+      if (domain === named('AF_INET6') && settings.ipVersion === 'ipv4') throw new Unsupported(x.line, 'IPv6 sockets');
       if ((type & 0xff) !== named('SOCK_STREAM')) throw new Unsupported(x.line, 'sockets other than SOCK_STREAM');
       const protocol = x.number(2);
       return () => {
@@ -161,7 +161,7 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
     listen: withSocket((x, s) => () => {
       if (s.state === 'listening') return 0;
       if (s.state !== 'new') return -L.EINVAL;
-      writeAddress(core.u8, core.scratch, '0.0.0.0');
+      writeAddress(core.u8, core.scratch, settings.ipVersion === 'ipv6' ? '::' : '0.0.0.0');
       if (s.port === 0) s.port = settings.bindPort;
       // Linux takes one connection more than it is told.
       const handle = core.listen(core.scratch, s.port, Math.max(x.number(1), 0) + 1, 0);

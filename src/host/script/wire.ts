@@ -1,9 +1,13 @@
-// Ethernet, IPv4, TCP and ICMP in bytes: builds what a script injects and reads what the core sends.
+// Ethernet, IPv4, IPv6, TCP and ICMP in bytes: builds what a script injects and reads what the core sends.
 import type { TcpOption } from './ast.js';
 
 const ETH = 14;
 const IP = 20;
+const IP6 = 40;
 const TCP = 20;
+const PROTO_ICMP = 1;
+const PROTO_TCP = 6;
+const PROTO_ICMP6 = 58;
 const FLAG_NAMES = 'FSRP.UEW';
 
 export interface Segment {
@@ -23,14 +27,22 @@ export interface SentSegment extends Segment {
   readonly dstPort: number;
   readonly tos: number;
   readonly ttl: number;
+  readonly flowLabel: number;
   /** The IP packet, for ICMP errors to quote. */
   readonly packet: Uint8Array;
+}
+
+/** Fields of the IP header that a script may choose. */
+export interface Marks {
+  readonly tos: number;
+  readonly ttl: number;
+  readonly flowLabel: number;
 }
 
 export interface Ends {
   readonly srcMac: Uint8Array;
   readonly dstMac: Uint8Array;
-  /** Four bytes each. */
+  /** Four bytes each, or sixteen. */
   readonly src: Uint8Array;
   readonly dst: Uint8Array;
 }
@@ -142,17 +154,33 @@ function decodeOptions(bytes: Uint8Array): TcpOption[] {
   return options;
 }
 
-function ipPacket(ends: Ends, protocol: number, l4Bytes: number, tos: number, ttl: number): Uint8Array {
-  const frame = new Uint8Array(ETH + IP + l4Bytes);
+/** Bytes of the IP header that `ends` make. */
+export function ipHeaderBytes(ends: Ends): number {
+  return ends.src.length === 4 ? IP : IP6;
+}
+
+function ipPacket(ends: Ends, protocol: number, l4Bytes: number, marks: Marks): Uint8Array {
+  const header = ipHeaderBytes(ends);
+  const frame = new Uint8Array(ETH + header + l4Bytes);
   const dv = new DataView(frame.buffer);
   frame.set(ends.dstMac, 0);
   frame.set(ends.srcMac, 6);
+  if (header === IP6) {
+    dv.setUint16(12, 0x86dd);
+    dv.setUint32(14, 0x60000000 | (marks.tos << 20) | marks.flowLabel);
+    dv.setUint16(18, l4Bytes);
+    dv.setUint8(20, protocol);
+    dv.setUint8(21, marks.ttl);
+    frame.set(ends.src, 22);
+    frame.set(ends.dst, 38);
+    return frame;
+  }
   dv.setUint16(12, 0x0800);
   dv.setUint8(14, 0x45);
-  dv.setUint8(15, tos);
+  dv.setUint8(15, marks.tos);
   dv.setUint16(16, IP + l4Bytes);
   dv.setUint16(20, 0x4000);
-  dv.setUint8(22, ttl);
+  dv.setUint8(22, marks.ttl);
   dv.setUint8(23, protocol);
   frame.set(ends.src, 26);
   frame.set(ends.dst, 30);
@@ -160,17 +188,21 @@ function ipPacket(ends: Ends, protocol: number, l4Bytes: number, tos: number, tt
   return frame;
 }
 
-export function tcpFrame(
-  ends: Ends,
-  ports: { src: number; dst: number },
-  segment: Segment,
-  marks: { tos: number; ttl: number },
-): Uint8Array {
+/** Sum of the pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1). */
+function pseudoSum(ends: Ends, protocol: number, l4Bytes: number): number {
+  let sum = protocol + (l4Bytes >>> 16) + (l4Bytes & 0xffff);
+  for (const address of [ends.src, ends.dst]) {
+    for (let i = 0; i < address.length; i += 2) sum += (address[i] << 8) | address[i + 1];
+  }
+  return sum;
+}
+
+export function tcpFrame(ends: Ends, ports: { src: number; dst: number }, segment: Segment, marks: Marks): Uint8Array {
   const options = encodeOptions(segment.options);
   const l4Bytes = TCP + options.length + segment.length;
-  const frame = ipPacket(ends, 6, l4Bytes, marks.tos, marks.ttl);
+  const frame = ipPacket(ends, PROTO_TCP, l4Bytes, marks);
   const dv = new DataView(frame.buffer);
-  const at = ETH + IP;
+  const at = ETH + ipHeaderBytes(ends);
   dv.setUint16(at, ports.src);
   dv.setUint16(at + 2, ports.dst);
   dv.setUint32(at + 4, segment.seq >>> 0);
@@ -180,33 +212,38 @@ export function tcpFrame(
   dv.setUint16(at + 14, segment.window);
   dv.setUint16(at + 18, segment.urgent);
   frame.set(options, at + TCP);
-  let pseudo = 6 + l4Bytes;
-  for (let i = 26; i < 34; i += 2) pseudo += dv.getUint16(i);
-  dv.setUint16(at + 16, checksum(frame, at, frame.length, pseudo));
+  dv.setUint16(at + 16, checksum(frame, at, frame.length, pseudoSum(ends, PROTO_TCP, l4Bytes)));
   return frame;
 }
 
 /** An ICMP error that quotes the IP header and the first eight bytes of `quoted`. */
 export function icmpFrame(ends: Ends, type: number, code: number, mtu: number, quoted: Uint8Array): Uint8Array {
-  const quote = quoted.slice(0, IP + 8);
-  const frame = ipPacket(ends, 1, 8 + quote.length, 0, 64);
-  const at = ETH + IP;
+  const header = ipHeaderBytes(ends);
+  const quote = quoted.slice(0, header + TCP);
+  const protocol = header === IP6 ? PROTO_ICMP6 : PROTO_ICMP;
+  const frame = ipPacket(ends, protocol, 8 + quote.length, { tos: 0, ttl: 64, flowLabel: 0 });
+  const at = ETH + header;
   const dv = new DataView(frame.buffer);
   dv.setUint8(at, type);
   dv.setUint8(at + 1, code);
-  dv.setUint16(at + 6, mtu);
+  if (header === IP6) dv.setUint32(at + 4, mtu);
+  else dv.setUint16(at + 6, mtu);
   frame.set(quote, at + 8);
-  dv.setUint16(at + 2, checksum(frame, at, frame.length, 0));
+  const start = header === IP6 ? pseudoSum(ends, protocol, 8 + quote.length) : 0;
+  dv.setUint16(at + 2, checksum(frame, at, frame.length, start));
   return frame;
 }
 
-/** Null for what is no TCP over IPv4. */
+/** Null for what is no TCP. */
 export function readSegment(frame: Uint8Array, atUs: number): SentSegment | null {
   const dv = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
-  if (dv.getUint16(12) !== 0x0800 || frame[23] !== 6) return null;
-  const at = ETH + (frame[14] & 15) * 4;
+  const six = dv.getUint16(12) === 0x86dd;
+  if (!six && dv.getUint16(12) !== 0x0800) return null;
+  if (frame[six ? 20 : 23] !== PROTO_TCP) return null;
+  const at = ETH + (six ? IP6 : (frame[14] & 15) * 4);
   const header = (frame[at + 12] >> 4) * 4;
-  const end = ETH + dv.getUint16(16);
+  const end = six ? at + dv.getUint16(18) : ETH + dv.getUint16(16);
+  const firstWord = dv.getUint32(14);
   return {
     atUs,
     srcPort: dv.getUint16(at),
@@ -218,8 +255,9 @@ export function readSegment(frame: Uint8Array, atUs: number): SentSegment | null
     urgent: dv.getUint16(at + 18),
     options: decodeOptions(frame.subarray(at + TCP, at + header)),
     length: end - at - header,
-    tos: frame[15],
-    ttl: frame[22],
+    tos: six ? (firstWord >>> 20) & 255 : frame[15],
+    ttl: frame[six ? 21 : 22],
+    flowLabel: six ? firstWord & 0xfffff : 0,
     packet: Uint8Array.from(frame.subarray(ETH, end)),
   };
 }
