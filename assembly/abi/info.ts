@@ -66,4 +66,6 @@ export const INFO_last_data_sent: u32 = 248;
 export const INFO_last_ack_recv: u32 = 252;
 /** CC_… */
 export const INFO_congestion: u32 = 256;
+/** Milliseconds since. */
+export const INFO_last_data_recv: u32 = 260;
 export const INFO_SIZE: u32 = 264;

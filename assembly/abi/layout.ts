@@ -292,6 +292,8 @@ export const SEND_MORE: u32 = 1;
 export const SEND_RECORD: u32 = 2;
 /** The segment that ends here carries PSH, also when more is queued. */
 export const SEND_PUSH: u32 = 4;
+/** The same write goes on: no PSH here. */
+export const SEND_OPEN: u32 = 8;
 
 // congestion control algorithms
 export const CC_RENO: u32 = 0;

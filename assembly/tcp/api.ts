@@ -18,6 +18,7 @@ import {
   IOV_LEN,
   IOV_SIZE,
   SEND_MORE,
+  SEND_OPEN,
   SEND_PUSH,
   SEND_RECORD,
   SOCK_INLINE,
@@ -193,7 +194,7 @@ export function sendWith(handle: i32, addr: u32, len: u32, flags: u32): i32 {
   if (len == 0) return 0;
   const queued = sendQueue(t, addr, len);
   if (queued <= 0) return queued;
-  if (flags & SEND_MORE) coldOf(t).flags2 |= F2_MORE | F2_HOLD;
+  if (flags & (SEND_MORE | SEND_OPEN)) coldOf(t).flags2 |= flags & SEND_MORE ? F2_MORE | F2_HOLD : F2_MORE;
   if (flags & (SEND_RECORD | SEND_PUSH)) sendqMark(t, flags);
   tcpOutput(t);
   return queued;

@@ -4,13 +4,14 @@ import { CNT_TcpExtTCPAbortOnData, CNT_TcpExtTCPRcvQDrop } from '../abi/counters
 import { TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2 } from '../abi/layout';
 import { count } from '../abi/runtime';
 import { TCPF_FIN, TCPF_PSH } from '../wire/tcp';
-import { segFlags, segLen, segPayload, segSeq, segTrimBack, segTrimFront } from './arrival';
-import { connectionReset, finReceived } from './close';
+import { segAddresses, segAt, segFlags, segLen, segPayload, segSeq, segTrimBack, segTrimFront } from './arrival';
+import { destroy, finReceived } from './close';
 import { QUICK_ACKS } from './delack';
 import { eventData } from './events';
 import { asLinuxReceiver, linuxDataQueued, linuxDataReceived } from './linux';
 import { dsackSet, reassemblyAdd, reassemblyCut, reassemblySplice } from './reassembly';
 import { rcvqAdd } from './recvq';
+import { resetAnswer } from './reset';
 import { seqGt, seqLt } from './seq';
 import { FL_ACK_NOW, FL_FIN_OOO, FL_FIN_RCVD, FL_INLINE, FL_ORPHAN, Tcb, coldOf } from './tcb';
 
@@ -26,7 +27,8 @@ export function dataProcess(t: Tcb): bool {
   if (t.flags & FL_ORPHAN && seqGt(segSeq + segLen, t.rcvNxt)) {
     // Nobody is left to read it (RFC 9293 §3.6.1, RFC 2525 §2.17).
     count(CNT_TcpExtTCPAbortOnData);
-    connectionReset(t);
+    resetAnswer(segAt, segLen, segAddresses);
+    destroy(t);
     return false;
   }
   if (segLen > <u32>t.rcvMss) t.rcvMss = <u16>min<u32>(segLen, coldOf(t).ownMss);

@@ -2,6 +2,7 @@
 
 import * as I from '../abi/info';
 import { CFG_DELACK_US, TCP_LISTEN } from '../abi/layout';
+import { asLinuxReceiver } from './linux';
 import { rtoNow } from './rto';
 import { sendQueued } from './sendq';
 import {
@@ -53,7 +54,7 @@ export function infoWrite(t: Tcb, at: u32): void {
   store<u32>(at + I.INFO_snd_wscale, t.sndWscale);
   store<u32>(at + I.INFO_rcv_wscale, t.rcvWscale);
   store<u32>(at + I.INFO_rto, <u32>rtoNow(t));
-  store<u32>(at + I.INFO_ato, load<u32>(CFG_DELACK_US));
+  store<u32>(at + I.INFO_ato, asLinuxReceiver() ? <u32>c.atoMs * 1000 : load<u32>(CFG_DELACK_US));
   store<u32>(at + I.INFO_snd_mss, t.sndMss);
   store<u32>(at + I.INFO_rcv_mss, t.rcvMss);
   store<u32>(at + I.INFO_unacked, t.sndNxt - t.sndUna);
@@ -93,7 +94,8 @@ export function infoWrite(t: Tcb, at: u32): void {
   store<u32>(at + I.INFO_rcv_ooopack, c.rcvOooPack);
   store<u32>(at + I.INFO_rcv_rtt, c.rcvRtt);
   store<u32>(at + I.INFO_rcv_space, c.rcvSpace);
-  store<u32>(at + I.INFO_rcv_ssthresh, t.rcvBuf);
+  store<u32>(at + I.INFO_rcv_ssthresh, asLinuxReceiver() ? c.rcvSsthresh : t.rcvBuf);
+  store<u32>(at + I.INFO_last_data_recv, nowMs() - (asLinuxReceiver() ? c.lastDataMs : t.lastRecvMs));
   store<u32>(at + I.INFO_last_data_sent, nowMs() - t.lastSendMs);
   store<u32>(at + I.INFO_last_ack_recv, nowMs() - t.lastRecvMs);
   store<u32>(at + I.INFO_congestion, c.cc);

@@ -16,6 +16,7 @@ import { ackSend } from './output';
 import {
   F2_ACK_PUSHED,
   F2_ACK_PUSHED_TWICE,
+  F2_PASSIVE,
   F2_PINGPONG,
   FL_ACK_DELAYED,
   FL_TS,
@@ -141,6 +142,8 @@ export function linuxStart(t: Tcb): void {
   t.quickAcks = 0;
   c.atoMs = 0;
   c.lastDataMs = nowMs();
+  // What a SYN has offered stands.
+  if (!(c.flags2 & F2_PASSIVE)) t.rcvAdv = t.rcvNxt + c.rcvSsthresh;
   c.rcvSsthresh = min(c.rcvSsthresh, fullSpace(t));
 }
 

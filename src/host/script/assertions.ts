@@ -27,6 +27,22 @@ const plain: Readonly<Record<string, number>> = {
   tcpi_min_rtt: L.INFO_min_rtt,
   tcpi_pmtu: L.INFO_pmtu,
   tcpi_advmss: L.INFO_advmss,
+  tcpi_reordering: L.INFO_reordering,
+  tcpi_segs_out: L.INFO_segs_out,
+  tcpi_segs_in: L.INFO_segs_in,
+  tcpi_data_segs_out: L.INFO_data_segs_out,
+  tcpi_data_segs_in: L.INFO_data_segs_in,
+  tcpi_delivered: L.INFO_delivered,
+  tcpi_delivered_ce: L.INFO_delivered_ce,
+  tcpi_dsack_dups: L.INFO_dsack_dups,
+  tcpi_reord_seen: L.INFO_reord_seen,
+  tcpi_rcv_ooopack: L.INFO_rcv_ooopack,
+  tcpi_rcv_rtt: L.INFO_rcv_rtt,
+  tcpi_rcv_space: L.INFO_rcv_space,
+  tcpi_rcv_ssthresh: L.INFO_rcv_ssthresh,
+  tcpi_last_data_sent: L.INFO_last_data_sent,
+  tcpi_last_data_recv: L.INFO_last_data_recv,
+  tcpi_last_ack_recv: L.INFO_last_ack_recv,
 };
 
 /** Fields that Linux counts in segments and the core in bytes. */
@@ -41,12 +57,17 @@ const inSegments: Readonly<Record<string, number>> = {
 const longs: Readonly<Record<string, number>> = {
   tcpi_bytes_acked: L.INFO_bytes_acked,
   tcpi_bytes_received: L.INFO_bytes_received,
+  tcpi_bytes_sent: L.INFO_bytes_sent,
+  tcpi_bytes_retrans: L.INFO_bytes_retrans,
 };
 
 const constants: Readonly<Record<string, number>> = {
   TCPI_OPT_TIMESTAMPS: 1,
   TCPI_OPT_SACK: 2,
   TCPI_OPT_WSCALE: 4,
+  TCPI_OPT_ECN: 8,
+  TCPI_OPT_ECN_SEEN: 16,
+  TCPI_OPT_SYN_DATA: 32,
   TCP_CA_Open: 0,
   TCP_CA_Disorder: 1,
   TCP_CA_CWR: 2,
@@ -65,11 +86,21 @@ const constants: Readonly<Record<string, number>> = {
   TCP_CLOSING: L.TCP_CLOSING,
 };
 
+/** Fields that are always 0 here, or that Linux itself no longer fills in. */
+const zeros: ReadonlySet<string> = new Set([
+  'tcpi_fackets',
+  'tcpi_last_ack_sent',
+  'tcpi_fastopen_client_fail',
+  'tcpi_delivery_rate_app_limited',
+  'tcpi_rehash',
+]);
+
 /** Undefined for a name that the core has no value for. */
 export function infoField(machine: Machine, handle: number, name: string): number | undefined {
   const { core } = machine;
   const at = core.scratch;
   if (Object.hasOwn(constants, name)) return constants[name];
+  if (zeros.has(name)) return 0;
   if (core.info(handle, at) < 0) return undefined;
   const word = (offset: number): number => core.dv.getUint32(at + offset, true);
   const mss = Math.max(word(L.INFO_snd_mss), 1);
@@ -79,5 +110,5 @@ export function infoField(machine: Machine, handle: number, name: string): numbe
   if (Object.hasOwn(longs, name)) return Number(core.dv.getBigUint64(at + longs[name], true));
   if (name !== 'tcpi_snd_ssthresh') return undefined;
   const ssthresh = word(L.INFO_snd_ssthresh);
-  return ssthresh >= TCP_INFINITE_SSTHRESH ? TCP_INFINITE_SSTHRESH : Math.floor(ssthresh / mss);
+  return ssthresh >= L.CWND_MAX ? TCP_INFINITE_SSTHRESH : Math.floor(ssthresh / mss);
 }

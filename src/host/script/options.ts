@@ -268,14 +268,18 @@ function optionValue(x: CallContext, s: Socket, k: string, view: SocketView): nu
     return Math.round(x.machine.core.getOption(s.handle, option.option) / option.factor);
   }
   if (k === key('SOL_TCP', 'TCP_MAXSEG') && s.state === 'connected') return view.field(s, L.INFO_snd_mss);
-  if (option !== undefined && s.state === 'listening' && s.kept.has(k)) {
-    // Linux rounds TCP_DEFER_ACCEPT up to the end of a retransmission interval.
-    return Math.round(x.machine.core.getOption(s.handle, option.option) / option.factor);
-  }
+  if (k === DEFER_ACCEPT && s.state !== 'connected') return retransmissionsEnd(s.kept.get(k) ?? 0);
   const kept =
     s.kept.get(k) ?? option?.initial ?? defaultOf(x, k) ?? (keptOptions.has(k) ? 0 : fixedOptions.get(k)?.[0]);
   if (kept === undefined) throw new Unsupported(x.line, optionName(x));
   return kept;
+}
+
+/** Linux keeps TCP_DEFER_ACCEPT as a number of SYN-ACKs: the end of the interval in which the time lies. */
+function retransmissionsEnd(seconds: number): number {
+  let end = 0;
+  for (let interval = 1; end < seconds; interval = Math.min(2 * interval, 120)) end += interval;
+  return end;
 }
 
 /** What an option is before it is set. */

@@ -90,6 +90,7 @@ function execute(script: Script, printed: string[], directory: string | null): v
   let listenPort = settings.bindPort;
   let remotePort = FIRST_REMOTE_PORT;
   let pending: Pending | null = null;
+  let attempting = false;
   const variables = new Map<string, PythonValue>();
 
   /** Microseconds that the command sleeps. */
@@ -122,9 +123,16 @@ function execute(script: Script, printed: string[], directory: string | null): v
   }
 
   function retryPending(): void {
-    if (pending === null) return;
+    if (pending === null || attempting) return;
     const { attempt, event, line, fromUs, untilUs } = pending;
-    const result = attempt();
+    // A write lets the core send on the way.
+    attempting = true;
+    let result: number | null;
+    try {
+      result = attempt();
+    } finally {
+      attempting = false;
+    }
     if (result === null) return;
     pending = null;
     const at = machine?.nowUs() ?? 0;
@@ -199,7 +207,8 @@ function execute(script: Script, printed: string[], directory: string | null): v
     const found = (): boolean => {
       for (; sent.length > 0; sent.shift()) {
         const [first] = sent;
-        if (flow === null && first.flags === flagsFrom('S')) flow = newFlow(first.srcPort, first.dstPort);
+        if (flow === null && (first.flags & flagsFrom('S.')) === flagsFrom('S'))
+          flow = newFlow(first.srcPort, first.dstPort);
         if (flow !== null && first.srcPort === flow.localPort && first.dstPort === flow.remotePort) return true;
       }
       return false;

@@ -73,7 +73,7 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
     /** SEND_… for the buffer that ends here: as tcp_sendmsg() marks them. */
     function marks(left: number, halfWindow: number, full: boolean): number {
       if (left === 0) return (flags & MSG_MORE ? L.SEND_MORE : 0) | (flags & MSG_EOR ? L.SEND_RECORD : 0);
-      if (!full && written - pushed <= halfWindow) return 0;
+      if (!full && written - pushed <= halfWindow) return L.SEND_OPEN;
       pushed = written;
       return L.SEND_PUSH;
     }
@@ -98,6 +98,7 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
         const result = queue(s, size, mark, written === total && (flags & MSG_OOB) !== 0);
         written -= size - Math.max(result, 0);
         if (result < 0) return written > 0 ? written : result;
+        if (written < total) machine.turn();
         if (result < size) throw new Unsupported(x.line, `a queue of more than ${state.queuedBytes} bytes`);
       }
       if (written === total) return total;
