@@ -53,7 +53,7 @@ test('a false assertion fails and names the values it used', () => {
 });
 
 const unsupported: Readonly<Record<string, string>> = {
-  'another IP version': '--ip_version=ipv6\n',
+  'another IP version': '--ip_version=ipv5\n',
   'a sysctl without meaning here': '`sysctl -q net.ipv4.tcp_low_latency=1`\n',
   'a program': '`iptables -L`\n',
   'a call': `${server}\n+0 splice(4, 0, 5, 0, 10, 0) = 10\n`,
