@@ -1,6 +1,6 @@
 // Where inputs are kept: a small corpus under version control, one that long runs add to, and inputs that failed.
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Tape, tapeFromText, tapeToText } from './tape.js';
@@ -37,4 +37,12 @@ export function saveTape(folder: string, tape: Tape): string {
   mkdirSync(folder, { recursive: true });
   writeFileSync(path, text);
   return path;
+}
+
+/** Removes the inputs of a folder that are not among `kept`. */
+export function pruneFolder(folder: string, kept: ReadonlySet<string>): void {
+  if (!existsSync(folder)) return;
+  for (const file of readdirSync(folder)) {
+    if (file.endsWith('.tape') && !kept.has(join(folder, file))) rmSync(join(folder, file));
+  }
 }

@@ -42,6 +42,7 @@ async function run(target: Target, seconds: number, seed: number, build: FuzzBui
   const again = `npm run fuzz -- ${target.name} --build ${build} --replay ${shown(hung)}`;
   const watchdog = startWatchdog(HANG_MS, hung, again);
   const terminal = process.stdout.isTTY;
+  const kept = new Set<string>();
   let lines = 0;
   const result = fuzz({
     target,
@@ -55,9 +56,11 @@ async function run(target: Target, seconds: number, seed: number, build: FuzzBui
       if (terminal) process.stdout.write(`\r${sayState(target, state)}\x1b[K`);
       else if (lines++ % 30 === 0) console.log(sayState(target, state));
     },
-    ...(build === 'coverage' ? { keep: (tape) => void saveTape(foundFolder(target.name), tape) } : {}),
+    keep: (tape) => void kept.add(saveTape(foundFolder(target.name), tape)),
   });
   await watchdog.close();
+  // What has become worthless beside the others. A run that failed may not have come that far.
+  if (build === 'coverage' && !result.failure) pruneFolder(foundFolder(target.name), kept);
   console.log(`${terminal ? '\r' : ''}${sayState(target, result)}`);
   if (result.failure) {
     const file = saveTape(failedFolder(target.name), result.failure.tape);
