@@ -7,7 +7,7 @@ import { TCPF_ACK, TCPF_FIN, TCPF_PSH, TCPF_RST, TCPF_SYN, TCPF_URG, tcpFits } f
 import { ackProcess, mayAnswer } from './ack';
 import { segAck, segAddresses, segAt, segFlags, segLen, segPayload, segRead, segSeq, segSpace } from './arrival';
 import { checkReset, checkSequence, checkSyn, checkTimestamp, pawsOld, updateTimestamp } from './checks';
-import { destroy, timeWaitRestart } from './close';
+import { timeWaitExpired, timeWaitRestart } from './close';
 import { dataProcess, finProcess } from './data';
 import { delackDecide } from './delack';
 import { deliverInline } from './events';
@@ -123,7 +123,8 @@ function timeWait(t: Tcb, ports: u32): void {
     const listener = newer ? listenerFor(segAddresses, ports & 0xffff) : 0;
     if (listener) {
       const used = t.sndNxt;
-      destroy(t);
+      // The application may still have something to read, and always its handle to close.
+      timeWaitExpired(t);
       // RFC 9293 §3.4.1 and RFC 1122: the new numbers begin above the old ones.
       listenSegment(tcbAt(listener), ports, used + 0xffff);
       return;

@@ -10,6 +10,7 @@ import {
   failedFolder,
   foundFolder,
   hungFile,
+  pruneFolder,
   readCorpus,
   readTapeFile,
   saveTape,

@@ -151,6 +151,29 @@ test('a new SYN with a later timestamp takes over from TIME-WAIT (RFC 6191)', ()
   p.done();
 });
 
+test('a new SYN that takes over from TIME-WAIT leaves the application its handle and what it has not read', () => {
+  const p = new Peer({ timeWaitUs: 60e6 });
+  const { core } = p.m;
+  p.listen();
+  p.in('S', { seq: 0, options: [...mss(MSS), ...timestamps(1000, 0)] });
+  p.out();
+  p.in('.', { options: timestamps(1001, 0) });
+  p.handle = core.accept(p.listener);
+  core.shutdown(p.handle);
+  core.flush(p.m.nowUs);
+  p.out();
+  p.in('F.', { len: 100, ack: 2, options: timestamps(1002, 0) });
+  p.out();
+  assert.is(p.state(), L.TCP_TIME_WAIT);
+  p.in('S', { seq: 100_000, options: [...mss(MSS), ...timestamps(2000, 0)] });
+  assert.is(p.heard()[0].flags, 'S.');
+  assert.is(p.read(0), 100);
+  assert.equal(p.kinds(), [L.EV_DATA, L.EV_EOF, L.EV_CLOSED]);
+  assert.is(core.close(p.handle), 0);
+  p.handle = 0;
+  p.done();
+});
+
 test('an orphan in FIN-WAIT-2 is forgotten after its time', () => {
   const p = new Peer({ finWait2Us: 3e6 }).accept();
   p.m.core.close(p.handle);
