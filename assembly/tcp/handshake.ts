@@ -34,10 +34,11 @@ import {
 import { count, nowUs } from '../abi/runtime';
 import { dstGet, dstMtu } from '../ip/route';
 import { timerArmed, timerCancel } from '../timer/wheel';
-import { TCPF_ACK, TCPF_FIN, TCPF_RST, TCPF_SYN } from '../wire/tcp';
-import { segAck, segAddresses, segAt, segFlags, segLen, segSeq, segWindow } from './arrival';
+import { TCPF_ACK, TCPF_FIN, TCPF_RST, TCPF_SYN, TCPF_URG } from '../wire/tcp';
+import { segAck, segAddresses, segAt, segFlags, segLen, segSeq, segTrimSyn, segWindow } from './arrival';
 import { connectionAborted, finQueued, setState } from './close';
 import { ccInit } from './congestion/index';
+import { dataProcess, finProcess } from './data';
 import { QUICK_ACKS } from './delack';
 import { eventRaise } from './events';
 import { flowInsert } from './flow';
@@ -78,6 +79,7 @@ import {
   tcbAt,
 } from './tcb';
 import { ecnOnSyn, ecnOnSynAck } from './ecn';
+import { urgentArrives } from './urgent';
 import { rcvBufMost, rcvTuneStart } from './rcvtune';
 
 /** RFC 9293 §3.7.1: the defaults for IPv4 and IPv6. */
@@ -295,6 +297,7 @@ export function synSentSegment(t: Tcb): void {
     t.sndUna = segAck;
     establish(t);
     t.flags |= FL_ACK_NOW;
+    if (!asLinuxReceiver() && (segLen != 0 || segFlags & (TCPF_FIN | TCPF_URG))) textOfSynAck(t);
     return;
   }
   // Both sides opened at once: answer with our SYN, now acknowledging theirs.
@@ -303,6 +306,17 @@ export function synSentSegment(t: Tcb): void {
   t.retries = 0;
   synSend(t);
   rtoArm(t);
+}
+
+/**
+ * What comes with a SYN-ACK is processed from the sixth check on (§3.10.7.3), as far as our SYN has offered a window.
+ * Linux drops it.
+ */
+function textOfSynAck(t: Tcb): void {
+  t.rcvAdv = t.rcvNxt + min<u32>(t.rcvBuf, 0xffff);
+  segTrimSyn();
+  if (segFlags & TCPF_URG) urgentArrives(t);
+  if (dataProcess(t)) finProcess(t);
 }
 
 // ---- to ESTABLISHED ----

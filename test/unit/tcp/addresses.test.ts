@@ -207,6 +207,26 @@ test('another SYN in the window of a half-open connection leads back to LISTEN (
   p.done();
 });
 
+test('text, FIN and urgent pointer that come with a SYN-ACK are taken with it (RFC 9293 §3.10.7.3)', () => {
+  const p = new Peer();
+  p.connect();
+  p.heard();
+  p.in('SPU.', { seq: 0, ack: 1, urg: 51, options: mss(MSS), payload: content(0, 100) });
+  assert.equal(p.out(), ['. 1 ack 101']);
+  assert.equal(p.kinds(), [L.EV_CONNECT, L.EV_REPORT, L.EV_DATA]);
+  assert.is(p.m.core.getOption(p.handle, L.OPT_URGENT_BYTES), 50);
+  assert.is(p.read(0), 100);
+  p.done();
+  const q = new Peer({ rcvBufBytes: 1 << 20 });
+  q.connect();
+  q.heard();
+  q.in('SF.', { seq: 0, ack: 1, options: mss(MSS), payload: content(0, 1000) });
+  assert.equal(q.out(), ['. 1 ack 1002']);
+  assert.is(q.state(), L.TCP_CLOSE_WAIT);
+  assert.is(q.read(0), 1000);
+  q.done();
+});
+
 test('a reset may carry data, which is not delivered (SHLD-2)', () => {
   const p = new Peer().accept();
   p.in('R.', { len: 100 });
