@@ -142,8 +142,13 @@ function shiftFor(bytes: u32): u32 {
 export function offerOptions(t: Tcb): void {
   if (configured(CFGF_TIMESTAMPS)) t.flags |= FL_TS;
   if (configured(CFGF_SACK)) t.flags |= FL_SACK;
-  if (configured(CFGF_WINDOW_SCALE)) {
-    t.flags |= FL_WSCALE;
+  if (configured(CFGF_WINDOW_SCALE)) t.flags |= FL_WSCALE;
+  windowScaleOffer(t);
+}
+
+/** The shift that we announce: for what the buffer may grow to, or for what the application has made of it. */
+export function windowScaleOffer(t: Tcb): void {
+  if (t.flags & FL_WSCALE) {
     t.rcvWscale = <u8>shiftFor(coldOf(t).flags2 & F2_RCVBUF_LOCK ? t.rcvBuf : max(t.rcvBuf, rcvBufMost));
   }
 }

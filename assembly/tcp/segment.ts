@@ -27,6 +27,7 @@ import { seqGt } from './seq';
 import { sendNodeAt } from './sendq';
 import {
   Cold,
+  F2_PASSIVE,
   F2_SND_URG,
   FL_ACK_DELAYED,
   FL_ACK_NOW,
@@ -191,7 +192,8 @@ export function segmentSyn(t: Tcb, iss: u32, ack: bool): bool {
   if (!ack) flags |= ecnSynFlags(t);
   else flags |= t.flags & FL_ECN ? TCPF_ACK | TCPF_ECE : TCPF_ACK;
   putHeader(t, h, iss, ack ? t.rcvNxt : 0, length, flags, window);
-  c.segsOut++;
+  // As Linux, a listener's answer is not the connection's yet.
+  if (!(c.flags2 & F2_PASSIVE)) c.segsOut++;
   if (ack) {
     t.rcvAdv = t.rcvNxt + window;
     t.rcvWup = t.rcvNxt;

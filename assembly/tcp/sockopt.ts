@@ -43,7 +43,7 @@ import {
 } from '../abi/layout';
 import { ccStart } from './congestion/index';
 import { fromHandle } from './handle';
-import { MSS_LEAST } from './handshake';
+import { MSS_LEAST, windowScaleOffer } from './handshake';
 import { keepaliveStart } from './keepalive';
 import { asLinuxReceiver, linuxAckOnRead, linuxSetQuickAck } from './linux';
 import { ackSend, tcpOutput } from './output';
@@ -133,7 +133,8 @@ export function setOption(handle: i32, option: u32, value: f64): i32 {
     case OPT_RCV_BUF_BYTES:
       t.rcvBuf = <u32>min(max(value, BUFFER_LEAST), BUFFER_MOST);
       c.flags2 |= F2_RCVBUF_LOCK;
-      if (t.state != TCP_LISTEN) windowUpdate(t);
+      if (t.state == TCP_SYN_SENT && t.retries == 0) windowScaleOffer(t);
+      else if (t.state != TCP_LISTEN) windowUpdate(t);
       return 0;
     case OPT_WINDOW_CLAMP:
       c.rcvClamp = value == 0 ? 0 : <u32>min(max(value, BUFFER_LEAST / 2), BUFFER_MOST);

@@ -45,9 +45,10 @@ export function createEpolls(machine: Machine, socketOf: (fd: number) => Socket 
     if (s.state === 'connecting') return 0;
     // A listener's info says how many connections wait.
     if (s.state === 'listening') return view.field(s, L.INFO_unacked) > 0 ? IN : 0;
-    if (s.state === 'dead' || s.closed) return IN | OUT | HUP | RDHUP | (s.error ? ERR : 0);
+    const queue = s.zeroCopy.notices.length > 0 ? ERR : 0;
+    if (s.state === 'dead' || s.closed) return IN | OUT | HUP | RDHUP | (s.error ? ERR : queue);
     const ended = s.eof || s.readShut;
-    let mask = view.available(s) >= s.readLeast || ended ? IN : 0;
+    let mask = queue | (view.available(s) >= s.readLeast || ended ? IN : 0);
     if (ended) mask |= RDHUP;
     if (ended && s.writeShut) mask |= HUP;
     if (s.writeShut || view.writable(s)) mask |= OUT;

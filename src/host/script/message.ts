@@ -27,11 +27,30 @@ export function messageBytes(value: Value | undefined, line: number): number {
   return iov === undefined ? 0 : iovBytes(iov, line);
 }
 
-/** A control message: level, type and number. */
+/** A control message: level, type, and a number or named fields. */
 export interface Control {
   readonly level: number;
   readonly type: number;
-  readonly data: number;
+  readonly data: number | Readonly<Record<string, number>>;
+}
+
+function compareFields(expected: Value | undefined, actual: Readonly<Record<string, number>>, line: number): void {
+  if (expected === undefined || expected.kind === 'any') return;
+  if (expected.kind !== 'struct') throw new Unsupported(line, 'this data of a control message');
+  for (const [name, value] of expected.fields) {
+    const number = scalar(value);
+    if (value.kind === 'any') continue;
+    if (number === null || !Object.hasOwn(actual, name)) throw new Unsupported(line, `${name} of a control message`);
+    if (number !== actual[name]) throw new Mismatch(line, `${name} is ${actual[name]}, not ${number}`);
+  }
+}
+
+/** Whether the buffer of a call, or the first of its iovec or message, is NULL. */
+export function isNull(value: Value | undefined): boolean {
+  if (value?.kind === 'number') return value.value === 0;
+  if (value?.kind === 'struct' && value.fields.has('msg_iov')) return isNull(value.fields.get('msg_iov'));
+  if (value?.kind === 'list' && value.items.length > 0) return isNull(value.items[0]);
+  return value?.kind === 'struct' && value.items.length > 0 && isNull(value.items[0]);
 }
 
 /** Sent control messages have no meaning here. */
@@ -54,14 +73,18 @@ export function checkControl(value: Value | undefined, came: readonly Control[],
       if (number === null) throw new Unsupported(line, `${name} of a control message`);
       return number;
     };
-    const [level, type, data] = [member('cmsg_level'), member('cmsg_type'), member('cmsg_data')];
+    const [level, type] = [member('cmsg_level'), member('cmsg_type')];
     const actual = came[i];
     if (actual === undefined) throw new Mismatch(line, 'there is no such control message');
     if ((level !== null && level !== actual.level) || (type !== null && type !== actual.type)) {
       throw new Mismatch(line, `the control message has level ${actual.level} and type ${actual.type}`);
     }
-    if (data !== null && data !== actual.data) {
-      throw new Mismatch(line, `the control message says ${actual.data}, not ${data}`);
+    if (typeof actual.data !== 'number') compareFields(entry.fields.get('cmsg_data'), actual.data, line);
+    else {
+      const data = member('cmsg_data');
+      if (data !== null && data !== actual.data) {
+        throw new Mismatch(line, `the control message says ${actual.data}, not ${data}`);
+      }
     }
   }
   if (came.length > list.length) throw new Mismatch(line, `there are ${came.length} control messages`);

@@ -74,7 +74,6 @@ const fixedOptions: ReadonlyMap<string, readonly number[]> = new Map([
   [key('SOL_TCP', 'TCP_TX_DELAY'), [0]],
   [key('SOL_TCP', 'TCP_REPAIR'), [0]],
   [key('SOL_SOCKET', 'SO_TIMESTAMPING'), [0]],
-  [key('SOL_SOCKET', 'SO_ZEROCOPY'), [0]],
   [key('SOL_SOCKET', 'SO_MAX_PACING_RATE'), [NO_LIMIT, -1]],
   [key('SOL_IP', 'IP_MTU_DISCOVER'), [1, 2]],
   [key('SOL_IPV6', 'IPV6_MTU_DISCOVER'), [1, 2]],
@@ -89,6 +88,7 @@ const NOTSENT_LOWAT = key('SOL_TCP', 'TCP_NOTSENT_LOWAT');
 const INQ = key('SOL_TCP', 'TCP_INQ');
 const LINGER2 = key('SOL_TCP', 'TCP_LINGER2');
 const DEFER_ACCEPT = key('SOL_TCP', 'TCP_DEFER_ACCEPT');
+const ZEROCOPY = key('SOL_SOCKET', 'SO_ZEROCOPY');
 const RCVLOWAT = key('SOL_SOCKET', 'SO_RCVLOWAT');
 const SNDLOWAT = key('SOL_SOCKET', 'SO_SNDLOWAT');
 const SNDBUF = key('SOL_SOCKET', 'SO_SNDBUF');
@@ -134,6 +134,10 @@ export function setOption(x: CallContext, s: Socket): number {
       if (number < 0 || number > 1) return -L.EINVAL;
       s.tellsQueue = number === 1;
       break;
+    case ZEROCOPY:
+      if (number < 0 || number > 1) return -L.EINVAL;
+      s.zeroCopy.on = number === 1;
+      break;
     case RCVLOWAT:
       if (number < 0) return -L.EINVAL;
       s.readLeast = Math.max(number, 1);
@@ -162,10 +166,11 @@ function limited(value: number, most: number): number {
   return Math.min(value < 0 ? most : value, most, 0x3fffffff);
 }
 
-const named6 = new Set([NOTSENT_LOWAT, INQ, RCVLOWAT]);
+/** Acted on here, and kept for getsockopt(). */
+const handled = new Set([NOTSENT_LOWAT, INQ, RCVLOWAT, ZEROCOPY]);
 
 function setPlain(x: CallContext, s: Socket, k: string, number: number): number {
-  if (named6.has(k)) {
+  if (handled.has(k)) {
     s.kept.set(k, number);
     return 0;
   }
@@ -295,5 +300,5 @@ function defaultOf(x: CallContext, k: string): number | undefined {
     case key('SOL_TCP', 'TCP_SYNCNT'):
       return config.synRetries;
   }
-  return coreOptions.has(k) || named6.has(k) ? 0 : undefined;
+  return coreOptions.has(k) || handled.has(k) ? 0 : undefined;
 }

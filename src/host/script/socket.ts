@@ -1,4 +1,5 @@
 // A socket of a script.
+import { newZeroCopy, type ZeroCopy } from './error-queue.js';
 import type { SendLimits } from './send-buffer.js';
 
 export interface Socket {
@@ -33,6 +34,7 @@ export interface Socket {
   maxWindow: number;
   /** A write did not find room: being writable again is news. */
   noSpace: boolean;
+  readonly zeroCopy: ZeroCopy;
   /** Events so far: an edge for epoll. */
   events: number;
 }
@@ -68,6 +70,7 @@ export function newSocket(
     },
     maxWindow: 0,
     noSpace: false,
+    zeroCopy: newZeroCopy(),
     events: 0,
   };
 }

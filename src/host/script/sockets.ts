@@ -3,6 +3,7 @@ import { writeAddress } from '../core/address.js';
 import * as L from '../core/layout.js';
 import { type CallEvent, Mismatch, Unsupported, type Value } from './ast.js';
 import { createEpolls } from './epoll.js';
+import { zeroCopyDone } from './error-queue.js';
 import type { Machine } from './machine.js';
 import { iovBytes, messageBytes, refuseControl } from './message.js';
 import { getOption, setOption } from './options.js';
@@ -53,8 +54,20 @@ export interface SocketView {
 const MSG_DONTWAIT = named('MSG_DONTWAIT');
 const O_NONBLOCK = named('O_NONBLOCK');
 /** Flags that change nothing that a packet or a result would show. */
-const SEND_FLAGS = MSG_DONTWAIT | named('MSG_NOSIGNAL') | named('MSG_EOR') | named('MSG_MORE') | named('MSG_OOB');
-const RECV_FLAGS = MSG_DONTWAIT | named('MSG_PEEK') | named('MSG_WAITALL') | named('MSG_TRUNC') | named('MSG_NOSIGNAL');
+const SEND_FLAGS =
+  MSG_DONTWAIT |
+  named('MSG_NOSIGNAL') |
+  named('MSG_EOR') |
+  named('MSG_MORE') |
+  named('MSG_OOB') |
+  named('MSG_ZEROCOPY');
+const RECV_FLAGS =
+  MSG_DONTWAIT |
+  named('MSG_PEEK') |
+  named('MSG_WAITALL') |
+  named('MSG_TRUNC') |
+  named('MSG_NOSIGNAL') |
+  named('MSG_ERRQUEUE');
 /** Linux errno values that the core itself has no use for. */
 const ESOCKTNOSUPPORT = 94;
 /** States in which a lingering close() waits. */
@@ -267,6 +280,7 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
       for (const [key, value] of s.kept) child.kept.set(key, value);
       child.sendLimits = { ...s.sendLimits };
       child.linger = s.linger;
+      child.zeroCopy.on = s.zeroCopy.on;
       adopt(fd, child);
       newest = child;
       for (const [kind, a] of early.get(handle) ?? []) onEvent(handle, kind, a);
@@ -361,6 +375,7 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
     onEvent,
     onTurn() {
       for (const s of fds.values()) {
+        if (s.zeroCopy.pending.length > 0 && zeroCopyDone(s, view.field(s, L.INFO_snd_queued_bytes))) s.events++;
         if (!s.noSpace || s.state !== 'connected' || !view.writable(s)) continue;
         s.noSpace = false;
         s.events++;

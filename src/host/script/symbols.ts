@@ -178,6 +178,12 @@ const table: Readonly<Record<string, number>> = {
   EPOLLEXCLUSIVE: 0x10000000,
   EPOLLWAKEUP: 0x20000000,
   INADDR_LOOPBACK: 0x7f000001,
+  CMSG_LEVEL_IP: 0,
+  CMSG_TYPE_RECVERR: 11,
+  SO_EE_ORIGIN_NONE: 0,
+  SO_EE_ORIGIN_ZEROCOPY: 5,
+  SO_EE_CODE_ZEROCOPY_COPIED: 1,
+  NULL: 0,
 };
 
 export const constants: ReadonlyMap<string, number> = new Map(Object.entries(table));

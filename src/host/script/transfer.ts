@@ -1,8 +1,9 @@
 // Reading and writing, blocking or not.
 import * as L from '../core/layout.js';
 import { Unsupported, type Value } from './ast.js';
+import { CODE_COPIED, ORIGIN_ZEROCOPY, zeroCopySent } from './error-queue.js';
 import type { Machine } from './machine.js';
-import { checkControl, messageBytes } from './message.js';
+import { checkControl, isNull, messageBytes } from './message.js';
 import { bufferBytes, maySend } from './send-buffer.js';
 import type { Socket } from './socket.js';
 import type { Attempt, CallContext, SocketView } from './sockets.js';
@@ -24,6 +25,8 @@ const MSG_WAITALL = named('MSG_WAITALL');
 const MSG_MORE = named('MSG_MORE');
 const MSG_EOR = named('MSG_EOR');
 const MSG_OOB = named('MSG_OOB');
+const MSG_ZEROCOPY = named('MSG_ZEROCOPY');
+const MSG_ERRQUEUE = named('MSG_ERRQUEUE');
 
 export function createTransfer(machine: Machine, view: SocketView): Transfer {
   const { core } = machine;
@@ -61,6 +64,7 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
       if (result === -L.EAGAIN) break;
       if (result < 0) return queued > 0 ? queued : result;
       queued += size;
+      s.zeroCopy.writtenBytes += size;
     }
     return queued;
   }
@@ -83,6 +87,7 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
         if (s.error) return -takeError(s);
         if (s.state === 'connecting') return block ? null : -L.EAGAIN;
         if (s.state !== 'connected' || s.writeShut || s.closed) return -L.EPIPE;
+        if (total > 0 && isNull(x.event.args[1])) return -L.EFAULT;
       } else if (s.state !== 'connected') return written;
       while (written < total) {
         const state = view.sendState(s);
@@ -101,14 +106,17 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
         if (written < total) machine.turn();
         if (result < size) throw new Unsupported(x.line, `a queue of more than ${state.queuedBytes} bytes`);
       }
-      if (written === total) return total;
-      s.noSpace = true;
-      if (block) return null;
-      return written > 0 ? written : -L.EAGAIN;
+      if (written < total) {
+        s.noSpace = true;
+        if (block) return null;
+        if (written === 0) return -L.EAGAIN;
+      }
+      if (flags & MSG_ZEROCOPY && s.zeroCopy.on) zeroCopySent(s.zeroCopy);
+      return written;
     };
   }
 
-  function read(_x: CallContext, s: Socket, count: number, flags: number): Attempt {
+  function read(x: CallContext, s: Socket, count: number, flags: number): Attempt {
     const block = !s.nonblocking && (flags & MSG_DONTWAIT) === 0;
     return () => {
       if (s.state === 'new' || s.state === 'listening') return -L.ENOTCONN;
@@ -117,6 +125,7 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
       const ready = view.available(s);
       const ended = s.eof || s.readShut || s.state === 'dead' || s.closed;
       if (ready > 0 && (ready >= least || ended || !block)) {
+        if (isNull(x.event.args[1]) && count > 0) return -L.EFAULT;
         const bytes = Math.min(ready, count);
         if (bytes > 0) fetch(s, bytes);
         if (!(flags & MSG_PEEK)) s.unread -= bytes;
@@ -131,6 +140,7 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
   function receiveMessage(x: CallContext, s: Socket, message: Value | undefined, flags: number): Attempt {
     const attempt = read(x, s, messageBytes(message, x.line), flags);
     const expectedFlags = member(message, 'msg_flags');
+    if (flags & MSG_ERRQUEUE) return errorQueueAttempt(x, s, message);
     if (expectedFlags !== null && expectedFlags !== 0) {
       throw new Unsupported(x.line, `the message flags 0x${expectedFlags.toString(16)} of a received message`);
     }
@@ -142,6 +152,25 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
       const inq = { level: named('SOL_TCP'), type: named('TCP_CM_INQ'), data: left };
       checkControl(message, s.tellsQueue ? [inq] : [], x.line);
       return result;
+    };
+  }
+
+  /** The oldest notice of the error queue. It never blocks. */
+  function errorQueueAttempt(x: CallContext, s: Socket, message: Value | undefined): Attempt {
+    return () => {
+      const notice = s.zeroCopy.notices.shift();
+      if (notice === undefined) return -L.EAGAIN;
+      const data = {
+        ee_errno: 0,
+        ee_origin: ORIGIN_ZEROCOPY,
+        ee_type: 0,
+        ee_code: CODE_COPIED,
+        ee_info: notice.first,
+        ee_data: notice.last,
+      };
+      // By the names CMSG_LEVEL_IP and CMSG_TYPE_RECVERR, whatever the version of IP.
+      checkControl(message, [{ level: named('SOL_IP'), type: named('IP_RECVERR'), data }], x.line);
+      return 0;
     };
   }
 
