@@ -53,9 +53,10 @@ import { ndSolicit } from './nd';
 
 // Entry, 64 bytes at a multiple of 64:
 //   0         16      32    40      44     45     46       47       48     52     56     60
-//   ├ address ┼ timer ┼ mac ┼ state ┼ host ┼ used ┼ probes ┼ queued ┼ next ┼ head ┼ tail ┼ unused ┤
+//   ├ address ┼ timer ┼ mac ┼ state ┼ host ┼ used ┼ probes ┼ queued ┼ next ┼ head ┼ tail ┼ doubted ┤
 // host: set by neighSet(), not by ARP. used: has been sent to since it was last looked at. next: of its hash
 // bucket, or of the free list. head, tail: frames that wait. state 0: free.
+// doubted: when neighbourDoubt() last asked, ms, 0 = never.
 @inline const N_TIMER: u32 = 16;
 @inline const N_MAC: usize = 32;
 @inline const N_STATE: usize = 40;
@@ -66,6 +67,7 @@ import { ndSolicit } from './nd';
 @inline const N_NEXT: usize = 48;
 @inline const N_HEAD: usize = 52;
 @inline const N_TAIL: usize = 56;
+@inline const N_DOUBTED: usize = 60;
 @inline const N_SIZE: u32 = 64;
 
 /** Interval of ARP requests, and how many go unanswered before a neighbour is given up. */
@@ -76,6 +78,8 @@ const EVENT_INTERVAL_US: u64 = 100_000;
 const EVENT_PROBES: u32 = 30;
 /** After a full event ring. */
 const EVENT_RETRY_US: u64 = 1_000;
+/** Between two questions that a transport's doubts cause. */
+const DOUBT_INTERVAL_MS: u32 = 1000;
 /** How long an ARP reply is believed: REACHABLE_TIME of RFC 4861 §10. */
 const REACHABLE_US: u64 = 30_000_000;
 
@@ -267,11 +271,16 @@ function ask(entry: u32): void {
  */
 export function neighbourDoubt(entry: u32): void {
   if (entry == 0 || load<u32>(entry, N_STATE) != NEIGH_REACHABLE) return;
-  if (load<u32>(CFG_FLAGS) & CFGF_NEIGH_EVENTS) {
+  const byHost = (load<u32>(CFG_FLAGS) & CFGF_NEIGH_EVENTS) != 0;
+  if (!byHost && load<u8>(entry, N_HOST) != 0) return;
+  // However many connections go by it (RFC 1122 §2.3.2.1).
+  const nowMs = <u32>(nowUs / 1000) | 1;
+  if (load<u32>(entry, N_DOUBTED) != 0 && nowMs - load<u32>(entry, N_DOUBTED) < DOUBT_INTERVAL_MS) return;
+  store<u32>(entry, nowMs, N_DOUBTED);
+  if (byHost) {
     eventPush(0, EV_NEIGH, entry, 0);
     return;
   }
-  if (load<u8>(entry, N_HOST) != 0) return;
   timerRemove(entry + N_TIMER);
   store<u32>(entry, NEIGH_PROBE, N_STATE);
   store<u8>(entry, 0, N_PROBES);

@@ -274,4 +274,21 @@ test('a stack that nothing holds runs at full speed all the same while the proce
   await finish(stack);
 });
 
+test('checksums are filled in and checked unless trustLink says otherwise (RFC 9293 MUST-2, MUST-3)', async () => {
+  const hub = `stack-${hubs++}`;
+  const open = (address: string, options: Partial<StackOptions>): Promise<Stack> =>
+    openStack({ link: memoryLink(hub), address, zones: 12, rxZones: 2, maxConnections: 64, ...options });
+  const usual = await open('10.0.0.1/24', {});
+  const trusting = await open('10.0.0.2/24', { trustLink: true });
+  assert.is(usual.core.config.flags & (L.CFGF_TX_NO_CSUM | L.CFGF_RX_TRUST), 0);
+  let accepted = 0;
+  usual.listen({ port: 80 }, { accept: () => accepted++ });
+  const handle = trusting.connect({ address: '10.0.0.1', port: 80 }, {});
+  await until(() => usual.core.counter(L.CNT_TcpInCsumErrors) > 1, 'segments without a checksum');
+  assert.is(accepted, 0);
+  trusting.core.abort(handle);
+  trusting.release(handle);
+  await Promise.all([usual.close(), trusting.close()]);
+});
+
 test.run();

@@ -175,6 +175,38 @@ test('after three retransmissions the neighbour is asked whether it is still the
   p.done();
 });
 
+test('doubts about a neighbour make one question a second, however many connections have them', () => {
+  const p = byArp(new Peer({ rtoInitUs: 20_000, rtoMaxUs: 20_000, synRetries: 255 }));
+  const handles = Array.from({ length: 50 }, (_, i) => p.connect({ port: PEER_PORT + i }));
+  p.m.take();
+  let asked = 0;
+  for (let i = 0; i < 400; i++) {
+    p.pass(1e4);
+    const probes = arpProbes(p);
+    asked += probes;
+    if (probes > 0) p.m.inject(F.arpFrame(2));
+  }
+  assert.ok(asked >= 2 && asked <= 4, `${asked} questions in 4 s`);
+  for (const handle of handles) p.m.core.abort(handle);
+  p.handle = 0;
+  p.done();
+});
+
+test('where the kernel resolves neighbours, it is told of the doubt (R1)', () => {
+  const p = new Peer({ flags: L.CFGF_NEIGH_EVENTS }).accept();
+  p.write(100);
+  p.m.take();
+  let told = 0;
+  while (p.info(L.INFO_retransmits) < 3) {
+    p.pass(1e4);
+    p.m.take();
+    told += p.m.events().filter(([h, kind]) => h === 0 && kind === L.EV_NEIGH).length;
+    assert.is(told, p.info(L.INFO_retransmits) < 3 ? 0 : 1);
+  }
+  p.in('.', { ack: 101 });
+  p.done();
+});
+
 test('a SYN is treated as data is: advice and a report after three retransmissions, then the end (R2)', () => {
   const p = byArp(new Peer({ synRetries: 5 }));
   p.connect();
