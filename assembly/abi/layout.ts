@@ -195,6 +195,8 @@ export const CFGF_PMTU_BLACK_HOLE: u32 = 16384;
 export const CFGF_LINUX: u32 = 32768;
 /** An idle connection keeps its congestion window (Linux's tcp_slow_start_after_idle=0). */
 export const CFGF_IDLE_WINDOW: u32 = 65536;
+/** Delay ACKs by an eighth of the round trip, within 1 ms and CFG_DELACK_US, not by CFG_DELACK_US. */
+export const CFGF_DELACK_RTT: u32 = 131072;
 export const CFG_MTU: u32 = 2172;
 /** 6 bytes. */
 export const CFG_MAC: u32 = 2176;

@@ -15,7 +15,7 @@ import { sackApply, sackDuplicate } from './sack';
 import { sendqRelease } from './sendq';
 import { seqGt, seqLe, seqLt } from './seq';
 import { F2_HOLD, F2_UNDO, FL_FIN_SENT, FL_PROBED, FL_SACK, FL_TS, Tcb, coldOf, retransmitTimer } from './tcb';
-import { ackBegin, ackedRetransmitted, ackedSentUs, txSegAcked } from './txseg';
+import { ackBegin, ackedRetransmitted, ackedSentUs, txSegAcked, txSegAt } from './txseg';
 import { undoByDuplicate, undoByTimestamp } from './undo';
 import { lossTimerArm, tlpOnAck } from './tlp';
 import { ecnEcho } from './ecn';
@@ -61,6 +61,12 @@ export function ackAdvance(t: Tcb, ack: u32): void {
   else timerCancel(retransmitTimer(t));
 }
 
+/** The oldest segment left in an earlier turn: an ACK that was under way before it says nothing about it. */
+@inline
+function sentEarlier(t: Tcb): bool {
+  return txSegAt(t.txHead).sentUs < nowUs;
+}
+
 /** Processes SEG.ACK and the window. False: the segment has been answered or ended the connection. */
 export function ackProcess(t: Tcb): bool {
   const ack = segAck;
@@ -90,7 +96,8 @@ export function ackProcess(t: Tcb): bool {
   }
   const acked = ack - una;
   let duplicate = sacked;
-  if (!(t.flags & FL_SACK)) duplicate = acked == 0 && segLen == 0 && t.txHead != 0 && window == before;
+  if (!(t.flags & FL_SACK))
+    duplicate = acked == 0 && segLen == 0 && t.txHead != 0 && window == before && sentEarlier(t);
   if (segLen == 0) count(CNT_TcpExtTCPPureAcks);
   if (acked) {
     ackAdvance(t, ack);

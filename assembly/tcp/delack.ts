@@ -1,6 +1,7 @@
 // When received data is acknowledged (RFC 9293 §3.8.6.3, RFC 5681 §4.2): as soon as it is more than one full-sized
 // segment, at the latest after CFG_DELACK_US, at once while the connection is young (quickAcks) or while data is out of
-// order. "At once" means at the end of the burst, so that the application's answer can carry the ACK; four full-sized
+// order. A window with an odd number of segments would leave its last one to the timer, a round trip of which costs the
+// sender a share of its rate, so the timer may be an eighth of the round trip (CFGF_DELACK_RTT). "At once" means at the end of the burst, so that the application's answer can carry the ACK; four full-sized
 // segments are not waited for longer.
 //
 // Data that ends with PSH is acknowledged at once too, unless the application has lately sent something itself and
@@ -8,7 +9,7 @@
 // probe (RFC 8985 §7.3), as Linux does after two round trips.
 
 import { CNT_TcpExtDelayedACKs } from '../abi/counters';
-import { CFG_DELACK_US } from '../abi/layout';
+import { CFGF_DELACK_RTT, CFG_DELACK_US, CFG_FLAGS } from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
 import { timerArm } from '../timer/wheel';
 import { nowMs } from './isn';
@@ -21,8 +22,19 @@ export const QUICK_ACKS: u32 = 8;
 /** Full-sized segments left unacknowledged within a burst. */
 const STRETCH: u32 = 4;
 
+/** With CFGF_DELACK_RTT. */
+const DELAY_LEAST_US: u32 = 1000;
+
 /** An application that sent data within this time is taken to answer again (Linux's TCP_ATO_MIN). */
 const ANSWERS_MS: u32 = 40;
+
+/** How long an ACK may wait for company, µs. */
+@inline
+function delay(t: Tcb): u32 {
+  const most = load<u32>(CFG_DELACK_US);
+  if (!(load<u32>(CFG_FLAGS) & CFGF_DELACK_RTT) || t.srtt == 0) return most;
+  return min(most, max(t.srtt >> 6, DELAY_LEAST_US));
+}
 
 /** There is received data that no segment has acknowledged yet. `pushed`: the last of it came with PSH. */
 @inline
@@ -37,7 +49,7 @@ export function delackDecide(t: Tcb, pushed: bool): void {
   if (owed <= mss && t.quickAcks == 0 && !tail && (t.flags & FL_QUICKACK) == 0) {
     if (t.flags & FL_ACK_DELAYED) return;
     t.flags |= FL_ACK_DELAYED;
-    timerArm(delackTimer(t), nowUs + load<u32>(CFG_DELACK_US));
+    timerArm(delackTimer(t), nowUs + delay(t));
     return;
   }
   if (t.quickAcks != 0) t.quickAcks--;

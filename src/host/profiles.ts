@@ -64,13 +64,13 @@ const internet: ProfileParameters = {
   initCwndSegments: 10, // RFC 6928
   congestion: L.CC_CUBIC, // RFC 9438
   rtoSteadyUs: 0, // RFC 6298 §5.5: doubles each time
-  tlpSlackUs: 25_000,
+  tlpSlackUs: 45_000, // beyond Linux's delayed ACK
   rcvBufMaxBytes: 4 * 1024 * 1024,
   synCookies: L.SYN_COOKIES_PRESSURE, // RFC 4987 §3.6
   challengeAcksPerSecond: 1000, // RFC 5961 §7, each second a random number around it
   maxOrphans: 0, // a quarter of the connections
   orphanRetries: 8, // Linux tcp_orphan_retries
-  tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_PMTU_BLACK_HOLE,
+  tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_PMTU_BLACK_HOLE | L.CFGF_DELACK_RTT,
 };
 
 export const profiles: Readonly<Record<ProfileName, ProfileParameters>> = {

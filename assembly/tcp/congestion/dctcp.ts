@@ -8,6 +8,7 @@
 import { seqGt } from '../seq';
 import { Tcb, coldOf } from '../tcb';
 import { atLeastTwo, congestedWindow } from './window';
+import { renoReduced } from './newreno';
 
 const ONE: u32 = 1 << 20;
 /** §4.2: g = 1/16. */
@@ -40,8 +41,7 @@ export function dctcpDelivered(t: Tcb, bytes: u32, ece: bool): void {
 
 /** §3.3: cwnd × (1 − DCTCP.Alpha / 2) for marks, §3.5: half for loss. */
 export function dctcpSsthresh(t: Tcb, flight: u32, marked: bool): u32 {
-  coldOf(t).cc0 = 0;
   const window = congestedWindow(t, flight);
   const cut = marked ? <u32>((<u64>window * coldOf(t).cc1) >> 21) : window >> 1;
-  return atLeastTwo(t, window - cut);
+  return renoReduced(t, atLeastTwo(t, window - cut));
 }

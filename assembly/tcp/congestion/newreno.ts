@@ -3,7 +3,7 @@
 //   cc0   bytes acknowledged towards the next segment of congestion avoidance
 
 import { FL_CWND_LIMITED, Tcb, coldOf } from '../tcb';
-import { atLeastTwo, congestedWindow } from './window';
+import { asLinux, atLeastTwo, congestedWindow } from './window';
 import { CWND_MAX } from '../../abi/layout';
 
 export function renoInit(t: Tcb): void {
@@ -22,6 +22,15 @@ export function renoAvoid(t: Tcb, acked: u32): void {
 }
 
 export function renoSsthresh(t: Tcb, flight: u32): u32 {
-  coldOf(t).cc0 = 0;
-  return atLeastTwo(t, congestedWindow(t, flight) >> 1);
+  return renoReduced(t, atLeastTwo(t, congestedWindow(t, flight) >> 1));
+}
+
+/**
+ * The window will be `ssthresh`. Its part of a segment lets nothing out, but it is that much of the way to the next
+ * segment (Linux, which counts windows in segments, drops it).
+ */
+export function renoReduced(t: Tcb, ssthresh: u32): u32 {
+  const rest = ssthresh % t.sndMss;
+  coldOf(t).cc0 = asLinux() ? 0 : <u32>((<u64>rest * ssthresh) / t.sndMss);
+  return ssthresh;
 }

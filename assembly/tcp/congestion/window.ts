@@ -8,7 +8,7 @@ import { CA_LOSS, FL_CWND_LIMITED, Tcb } from '../tcb';
 const LIMIT: u32 = 2;
 
 @inline
-function asLinux(): bool {
+export function asLinux(): bool {
   return (load<u32>(CFG_FLAGS) & CFGF_LINUX_CWND) != 0;
 }
 

@@ -4,6 +4,7 @@ import { doctor } from './doctor.js';
 import { knbench } from './knbench.js';
 import { print } from './output.js';
 import { script } from './script.js';
+import { sim } from './sim.js';
 
 interface Command {
   readonly summary: string;
@@ -15,6 +16,7 @@ const commands: Readonly<Record<string, Command>> = {
   demo: { summary: 'lunet against the kernel, a table and an HTML report, in under two minutes', run: demo },
   knbench: { summary: 'the RPC benchmark: server, client, or whole comparisons', run: knbench },
   script: { summary: 'packetdrill scripts on the core, in virtual time', run: script },
+  sim: { summary: 'many cores on simulated paths: goodput against theory, and the swarm test', run: sim },
   doctor: { summary: 'what this machine has of what lunet can use, and what is missing', run: doctor },
 };
 

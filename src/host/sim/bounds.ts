@@ -47,8 +47,22 @@ function renoBoundBps({ rttUs, mtu, loss }: BoundInput): number {
   return ((mssBytes(mtu) * 8e6) / rttUs) * Math.sqrt(1.5 / rate);
 }
 
-/** Loss-throughput bound of each algorithm. */
-export const lossBounds: Readonly<Record<string, (input: BoundInput) => number>> = { newreno: renoBoundBps };
+/** RFC 9438 §5.1: the larger of the cubic region's average window and the Reno-friendly one's. */
+function cubicBoundBps(input: BoundInput): number {
+  const rate = lossEventRate(input.loss);
+  if (rate === 0) return Number.POSITIVE_INFINITY;
+  const rttS = input.rttUs / 1e6;
+  // C = 0.4, β = 0.7: (C (3 + β) / (4 (1 − β)))^¼ RTT^¾ / p^¾, in segments.
+  const segments = ((0.4 * 3.7) / (4 * 0.3)) ** 0.25 * (rttS / rate) ** 0.75;
+  return Math.max((segments * mssBytes(input.mtu) * 8) / rttS, renoBoundBps(input));
+}
+
+/** Loss-throughput bound of each algorithm. Loss does to DCTCP what it does to Reno (RFC 8257 §3.5). */
+export const lossBounds: Readonly<Record<string, (input: BoundInput) => number>> = {
+  reno: renoBoundBps,
+  cubic: cubicBoundBps,
+  dctcp: renoBoundBps,
+};
 
 /** The least of what the link, the window and the loss allow, and which of them it is. */
 export function bound(input: BoundInput): { bps: number; by: 'link' | 'window' | 'loss' } {

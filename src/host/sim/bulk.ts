@@ -18,6 +18,8 @@ export interface BulkOptions {
   /** From the receiver to the senders. */
   back: PathOptions;
   config?: Partial<CoreConfig>;
+  /** Congestion control of each flow in turn, CC_…; the configuration's when there are none. */
+  congestion?: readonly number[];
   build?: CoreBuild;
   captureFolder?: string;
 }
@@ -86,7 +88,14 @@ export function openBulk(options: BulkOptions): Bulk {
       name: `sender${i + 1}`,
       address: `10.0.0.${i + 2}/24`,
       mac: `02:00:00:00:01:0${i + 1}`,
-      config: { ...base, seed: BigInt(seed + i + 1), zones: 8, rxZones: 4, txRing: 4096 },
+      config: {
+        ...base,
+        ...(options.congestion ? { congestion: options.congestion[i % options.congestion.length] } : {}),
+        seed: BigInt(seed + i + 1),
+        zones: 8,
+        rxZones: 4,
+        txRing: 4096,
+      },
       ...build,
     });
     flows.push({ host, handle: 0, deliveredBytes: 0, lastDeliveryUs: 0, error: 0 });

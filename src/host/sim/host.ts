@@ -38,6 +38,10 @@ export interface SimHost {
   jump(us: number): void;
   /** The process gets no CPU until then: frames wait in the card, timers are late. */
   pause(untilNs: number): void;
+  /** Its timers never expire again: what a lost timer looks like. */
+  stopTimers(): void;
+  /** The simulation's clock, nanoseconds: what at() counts in. */
+  simNowNs(): number;
   /** Its own clock, microseconds. */
   nowUs(): number;
   /** Frames dropped because the receive pool was empty, or too long for its objects. */
@@ -124,6 +128,7 @@ export function createHost(events: EventQueue, frames: FrameStore, options: SimH
   let asleepUntilNs = 0;
   let timerAtNs = Number.POSITIVE_INFINITY;
   let blocked = false;
+  let timersRun = true;
 
   const nowUs = (): number => (events.nowNs() + offsetNs) / 1000;
   const asleep = (): boolean => asleepUntilNs > events.nowNs();
@@ -185,7 +190,12 @@ export function createHost(events: EventQueue, frames: FrameStore, options: SimH
   function pump(): void {
     let deadlineUs: number;
     do {
-      deadlineUs = core.poll(nowUs());
+      // With its timers stopped the core is only asked to send.
+      if (timersRun) deadlineUs = core.poll(nowUs());
+      else {
+        core.flush(nowUs());
+        deadlineUs = Number.POSITIVE_INFINITY;
+      }
       drainEvents();
     } while (transmit() > 0);
     const dueNs = Math.ceil(deadlineUs * 1000 - offsetNs);
@@ -265,6 +275,10 @@ export function createHost(events: EventQueue, frames: FrameStore, options: SimH
         if (!asleep()) serve();
       });
     },
+    stopTimers() {
+      timersRun = false;
+    },
+    simNowNs: () => events.nowNs(),
     nowUs,
     drops,
     rxObjects,

@@ -19,6 +19,8 @@ export interface PathOptions {
   /** Of waiting frames, the one on the wire included. Default without limit. */
   queueBytes?: number;
   queuePackets?: number;
+  /** Packets waiting above which a packet that is ECN-capable is marked (RFC 3168, RFC 8257 §4.1's K). */
+  markPackets?: number;
   /** What a frame meets that does not fit: it is dropped (default), or stays in the sender's transmit ring. */
   whenFull?: 'drop' | 'wait';
   /** Bytes that the wire adds to each frame. Default 24: Ethernet's preamble, checksum and gap. */
@@ -27,7 +29,7 @@ export interface PathOptions {
   /** A share of the frames is delayed by up to `maxUs` more, so that later ones overtake them. */
   reorder?: { readonly probability: number; readonly maxUs: number } | null;
   duplicateProbability?: number;
-  /** One bit of an IPv4 packet is inverted. Nothing else: a checksum that notices it every time is assumed elsewhere. */
+  /** One bit of an IP packet is inverted. Nothing else: a checksum that notices it every time is assumed elsewhere. */
   corruptProbability?: number;
   /** Takes frames and delivers none. */
   blackHole?: boolean;
@@ -37,6 +39,7 @@ export interface PathCounts {
   offered: number;
   delivered: number;
   queueDrops: number;
+  marked: number;
   lost: number;
   corrupted: number;
   duplicated: number;
@@ -57,6 +60,10 @@ export interface Path {
 /** Bytes of an Ethernet frame's own overhead on the wire: preamble 8, checksum 4, gap 12. */
 export const WIRE_OVERHEAD_BYTES = 24;
 const ETHERNET_BYTES = 14;
+const IPV6_BYTES = 40;
+
+const isV4 = (bytes: Uint8Array, ip: number): boolean => bytes[ip - 2] === 8 && bytes[ip - 1] === 0;
+const isV6 = (bytes: Uint8Array, ip: number): boolean => bytes[ip - 2] === 0x86 && bytes[ip - 1] === 0xdd;
 
 export interface PathContext {
   readonly events: EventQueue;
@@ -73,6 +80,7 @@ export function createPath(context: PathContext, initial: PathOptions, deliver: 
     offered: 0,
     delivered: 0,
     queueDrops: 0,
+    marked: 0,
     lost: 0,
     corrupted: 0,
     duplicated: 0,
@@ -143,13 +151,32 @@ export function createPath(context: PathContext, initial: PathOptions, deliver: 
     return bad;
   }
 
+  /** Congestion experienced, in a packet that says it can tell (RFC 3168 §5); IPv4's checksum goes along (RFC 1624 §3). */
+  function mark(slot: number): void {
+    const bytes = frames.bytes();
+    const ip = slot * frames.stride + ETHERNET_BYTES;
+    const v4 = isV4(bytes, ip);
+    // The ECN field: the low bits of IPv4's second byte, in the middle of IPv6's.
+    const shift = v4 ? 0 : 4;
+    const field = (bytes[ip + 1] >> shift) & 3;
+    if ((!v4 && !isV6(bytes, ip)) || field === 0 || field === 3) return;
+    bytes[ip + 1] |= 3 << shift;
+    counts.marked++;
+    if (!v4) return;
+    let sum = ((bytes[ip + 10] << 8) | bytes[ip + 11]) - (3 - field);
+    if (sum < 0) sum += 0xffff;
+    bytes[ip + 10] = sum >> 8;
+    bytes[ip + 11] = sum & 0xff;
+  }
+
   function corrupt(slot: number): void {
     const bytes = frames.bytes();
-    const at = slot * frames.stride;
-    if (bytes[at + 12] !== 8 || bytes[at + 13] !== 0) return;
-    const packetBytes = (bytes[at + 16] << 8) | bytes[at + 17];
-    const bit = chance.below(8 * Math.min(packetBytes, frames.length(slot) - ETHERNET_BYTES));
-    bytes[at + ETHERNET_BYTES + (bit >> 3)] ^= 1 << (bit & 7);
+    const ip = slot * frames.stride + ETHERNET_BYTES;
+    const v4 = isV4(bytes, ip);
+    if (!v4 && !isV6(bytes, ip)) return;
+    const length = v4 ? (bytes[ip + 2] << 8) | bytes[ip + 3] : IPV6_BYTES + ((bytes[ip + 4] << 8) | bytes[ip + 5]);
+    const bit = chance.below(8 * Math.min(length, frames.length(slot) - ETHERNET_BYTES));
+    bytes[ip + (bit >> 3)] ^= 1 << (bit & 7);
     counts.corrupted++;
   }
 
@@ -167,6 +194,7 @@ export function createPath(context: PathContext, initial: PathOptions, deliver: 
         frames.give(slot);
         return;
       }
+      if (options.markPackets !== undefined && head - tail > options.markPackets) mark(slot);
       const leftNs = enterQueue(bytes);
       if (isLost()) {
         counts.lost++;
