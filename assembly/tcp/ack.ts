@@ -1,7 +1,7 @@
 // Acknowledgments in: RFC 9293 §3.10.7.4 fifth check, with RFC 5961 §5 on what to accept.
 
 import { CNT_TcpExtTCPChallengeACK, CNT_TcpExtTCPPureAcks } from '../abi/counters';
-import { CFG_RTO_MIN_US, TCP_CLOSE } from '../abi/layout';
+import { CFG_RTO_MIN_US, CTL_TX_TAIL, TCP_CLOSE } from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
 import { timerCancel } from '../timer/wheel';
 import { segAck, segLen, segSeq, segWindow } from './arrival';
@@ -61,10 +61,10 @@ export function ackAdvance(t: Tcb, ack: u32): void {
   else timerCancel(retransmitTimer(t));
 }
 
-/** The oldest segment left in an earlier turn: an ACK that was under way before it says nothing about it. */
+/** The link has taken the oldest segment: an ACK that comes before that says nothing about it. */
 @inline
 function sentEarlier(t: Tcb): bool {
-  return txSegAt(t.txHead).sentUs < nowUs;
+  return <i32>(txSegAt(t.txHead).txPos - load<u32>(CTL_TX_TAIL)) <= 0;
 }
 
 /** Processes SEG.ACK and the window. False: the segment has been answered or ended the connection. */
