@@ -9,7 +9,7 @@ import { KERNEL_PORT, LUNET_PORT, XDP_LINK } from './transfer.js';
 export type Side = 'lunet' | 'kernel';
 export type Family = 4 | 6;
 /** Families that lunet speaks. */
-export const FAMILIES: readonly Family[] = [4];
+export const FAMILIES: readonly Family[] = [4, 6];
 
 /** Larger frames do not fit into an AF_XDP chunk; AF_PACKET takes any. */
 const XDP_MOST_MTU = 3000;
@@ -75,7 +75,8 @@ export async function createEndpoints({ mtu = 1500 } = {}): Promise<Endpoints> {
   const pair = createNamespaces({ mtu });
   const link = mtu <= XDP_MOST_MTU ? XDP_LINK : `packet:${INTERFACE}`;
   // A host of its own beside A's kernel, which hears the same frames.
-  const own = link === XDP_LINK ? {} : { address: `${hostAddress(pair, link, 'lunet', 4)}/24` };
+  const hosts = [`${hostAddress(pair, link, 'lunet', 4)}/24`, `${hostAddress(pair, link, 'lunet', 6)}/64`];
+  const own = link === XDP_LINK ? {} : { address: hosts };
   if (link !== XDP_LINK) await prepareForPackets(pair);
   const programs: Record<Side, Program> = {
     lunet: await startProgram(pair.a, 'endpoint', [link]),

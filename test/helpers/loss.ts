@@ -38,7 +38,7 @@ export async function prepareLoss(namespace: Namespace): Promise<AdjustableLoss>
   // One segment a packet, so that what is lost is one frame.
   await ip('link', 'set', INTERFACE, 'gso_max_segs', '1');
   const set = async (permille: number): Promise<void> => {
-    const random = `meta l4proto tcp numgen random mod 1000 < ${permille}`;
+    const random = `meta l4proto tcp ${permille < 1000 ? `numgen random mod 1000 < ${permille}` : ''}`;
     const rules = `table netdev lunet {}
     delete table netdev lunet
     table netdev lunet {

@@ -7,13 +7,14 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import nodeNet from 'node:net';
+import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as L from '../../../src/host/core/layout.js';
 import { createNet } from '../../../src/host/net/index.js';
 import type { Socket as LunetSocket } from '../../../src/host/net/socket.js';
 import { openStack, type Stack, type StackOptions } from '../../../src/host/stack.js';
 import { connectionStates } from './connections.js';
-import { contentStream } from './content.js';
+import { chunks, contentStream } from './content.js';
 
 /** What an end does with each of its connections. Both ends send what they are to send, and then their FIN. */
 export interface Job {
@@ -24,6 +25,10 @@ export interface Job {
   begin?: 'open' | 'eof';
   /** Whether to send a FIN after the last byte, true by default; else the socket is closed when the peer's FIN has come. */
   end?: boolean;
+  /** Wait before sending. */
+  delayMs?: number;
+  /** Between two pieces of 64 KiB. */
+  paceMs?: number;
   /** Stop reading after so many bytes, for so long. */
   pause?: { afterBytes: number; ms: number };
   /** Reset the connection when so many bytes have been received, or sent. */
@@ -86,6 +91,13 @@ const link = process.argv[2];
 let stack: Stack | null = null;
 let net: typeof nodeNet = nodeNet;
 
+async function* paced({ seed, bytes }: Job, paceMs: number): AsyncGenerator<Buffer> {
+  for (const part of chunks(seed, bytes)) {
+    yield part;
+    await delay(paceMs);
+  }
+}
+
 function run(socket: nodeNet.Socket, job: Job, opened: Promise<void>): Promise<Outcome> {
   let started = performance.now();
   const hash = createHash('sha256');
@@ -100,7 +112,7 @@ function run(socket: nodeNet.Socket, job: Job, opened: Promise<void>): Promise<O
 
   const reset = (): void => void socket.resetAndDestroy();
   const send = (): void => {
-    const content = contentStream(job.seed, job.bytes);
+    const content = job.paceMs ? Readable.from(paced(job, job.paceMs)) : contentStream(job.seed, job.bytes);
     content.on('data', (bytes: Buffer) => {
       sent += bytes.length;
       if (job.resetAfterSent !== undefined && sent >= job.resetAfterSent) setTimeout(reset, 5);
@@ -135,7 +147,7 @@ function run(socket: nodeNet.Socket, job: Job, opened: Promise<void>): Promise<O
     if (job.noDelay) socket.setNoDelay(true);
     if (job.keepAliveMs !== undefined) socket.setKeepAlive(true, job.keepAliveMs);
     if (job.userTimeoutMs !== undefined) (socket as unknown as LunetSocket).setUserTimeout(job.userTimeoutMs);
-    if (job.begin !== 'eof') send();
+    if (job.begin !== 'eof') setTimeout(send, job.delayMs ?? 0);
   });
   return new Promise((resolve) => {
     socket.on('close', () => {
