@@ -23,6 +23,7 @@ import {
   CFG_SND_BUF_BYTES,
   CFG_SYNACK_RETRIES,
   CFG_SYN_RETRIES,
+  CWND_MAX,
   ECONNREFUSED,
   EV_ACCEPT,
   EV_CONNECT,
@@ -38,6 +39,7 @@ import { TCPF_ACK, TCPF_FIN, TCPF_RST, TCPF_SYN, TCPF_URG } from '../wire/tcp';
 import { segAck, segAddresses, segAt, segFlags, segLen, segSeq, segTrimSyn, segWindow } from './arrival';
 import { connectionAborted, finQueued, setState } from './close';
 import { ccInit } from './congestion/index';
+import { asLinux } from './congestion/window';
 import { dataProcess, finProcess } from './data';
 import { QUICK_ACKS } from './delack';
 import { eventRaise } from './events';
@@ -177,7 +179,13 @@ export function mssUpdate(t: Tcb): void {
   const c = coldOf(t);
   const headers = headersOf(t);
   const path = max<u32>(c.pmtu, MSS_LEAST + headers) - headers;
+  const before: u32 = t.sndMss;
   t.sndMss = <u16>(min<u32>(c.peerMss, path) - (t.flags & FL_TS ? TS_BYTES : 0));
+  if (before != 0 && before != <u32>t.sndMss && asLinux()) {
+    // Linux counts segments: as many of the new size.
+    t.cwnd = (t.cwnd / before) * t.sndMss;
+    if (t.ssthresh < CWND_MAX) t.ssthresh = (t.ssthresh / before) * t.sndMss;
+  }
 }
 
 // ---- SYN and SYN-ACK out ----

@@ -5,6 +5,7 @@
 //   prrDelivered, prrOut   bytes delivered and sent since the reduction began
 //   recoverFlight          what was outstanding then (RecoverFS)
 
+import { asLinux } from './congestion/window';
 import { CA_OPEN, Tcb, coldOf, pipe } from './tcb';
 
 /** A reduction towards ssthresh, just set, begins with `flight` bytes outstanding. */
@@ -31,7 +32,10 @@ export function prrOnAck(t: Tcb, delivered: u32, safe: bool): void {
   const ssthresh = t.ssthresh;
   let send: i64;
   if (inPipe > ssthresh) {
-    send = <i64>((<u64>c.prrDelivered * ssthresh + c.recoverFlight - 1) / c.recoverFlight) - c.prrOut;
+    let target = (<u64>c.prrDelivered * ssthresh + c.recoverFlight - 1) / c.recoverFlight;
+    // Linux counts segments, of which a fraction rounds up.
+    if (asLinux()) target = ((target + t.sndMss - 1) / t.sndMss) * t.sndMss;
+    send = <i64>target - c.prrOut;
   } else {
     let limit: i64 = max<i64>(<i64>c.prrDelivered - c.prrOut, delivered);
     if (safe) limit += t.sndMss;

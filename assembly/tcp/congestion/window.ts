@@ -40,7 +40,9 @@ export function congestedWindow(t: Tcb, flight: u32): u32 {
 /** RFC 5681 §3.1 equation (4), and the least window of every algorithm. */
 @inline
 export function atLeastTwo(t: Tcb, window: u32): u32 {
-  return max(window, (<u32>t.sndMss) << 1);
+  const mss: u32 = t.sndMss;
+  // Linux counts whole segments.
+  return max(asLinux() ? window - (window % mss) : window, mss << 1);
 }
 
 /** The window after an idle time: the initial one (RFC 5681 §4.1), or, as Linux, half for each RTO (RFC 2861 §3.1). */
