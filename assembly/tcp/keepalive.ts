@@ -39,7 +39,9 @@ export function keepaliveExpired(t: Tcb): void {
     t.probes = 0;
     return arm(t, c.keepTimeMs - idle);
   }
-  if (<u32>t.probes >= (c.keepProbes != 0 ? <u32>c.keepProbes : load<u32>(CFG_KEEPALIVE_PROBES))) {
+  // As on Linux, a user timeout takes the place of the number of probes.
+  const most = c.keepProbes != 0 ? <u32>c.keepProbes : load<u32>(CFG_KEEPALIVE_PROBES);
+  if (c.userTimeoutMs ? t.probes != 0 && idle >= c.userTimeoutMs : <u32>t.probes >= most) {
     count(CNT_TcpExtTCPAbortOnTimeout);
     segmentReset(t);
     connectionAborted(t, silenceErrno(t));
@@ -47,7 +49,7 @@ export function keepaliveExpired(t: Tcb): void {
   }
   // Not counted when the ring is full: it was not sent.
   if (segmentSend(t, t.sndUna - 1, 0, 0, TCPF_ACK)) {
-    t.probes++;
+    if (t.probes != 255) t.probes++;
     count(CNT_TcpExtTCPKeepAlive);
   }
   arm(t, c.keepIntvlMs);

@@ -23,24 +23,26 @@ export function persistArm(t: Tcb): void {
   t.backoff = 0;
   t.probes = 0;
   coldOf(t).probeSentMs = nowMs();
+  coldOf(t).persistMs = 0;
   rtoArm(t);
 }
 
 export function persistExpired(t: Tcb): void {
   const c = coldOf(t);
-  // A peer that answers keeps the connection, however long its window stays shut.
-  if (<i32>(t.lastRecvMs - c.probeSentMs) >= 0 && t.probes != 0) t.probes = 0;
-  if (t.probes != 0 && (c.userTimeoutMs ? userTimedOut(t, c.probeSentMs) : <u32>t.probes >= load<u32>(CFG_RETRIES))) {
+  // A peer that answers keeps the connection, however long its window stays shut (§3.8.6.1); the user's timeout is for
+  // all data to be delivered, and ends it nevertheless (§3.9.1.1).
+  if (<i32>(t.lastRecvMs - c.probeSentMs) >= 0) t.probes = 0;
+  if (c.persistMs == 0) c.persistMs = max<u32>(nowMs(), 1);
+  if (c.userTimeoutMs ? userTimedOut(t, c.persistMs) : <u32>t.probes >= load<u32>(CFG_RETRIES)) {
     count(CNT_TcpExtTCPAbortOnTimeout);
     connectionAborted(t, silenceErrno(t));
     return;
   }
   if (sendForced(t)) return;
-  // The first one that is not answered: what the user's timeout counts from.
-  if (t.probes == 0) c.probeSentMs = nowMs();
+  c.probeSentMs = nowMs();
   if (t.probes != 255) t.probes++;
   count(CNT_TcpExtTCPZeroWindowProbe);
   if (!segmentSend(t, t.sndUna - 1, 0, 0, TCPF_ACK)) wantOutput(t);
   if (t.backoff < 16) t.backoff++;
-  rtoArmWithin(t, c.probeSentMs);
+  rtoArmWithin(t, c.persistMs);
 }

@@ -118,8 +118,8 @@ export function rtoExpired(t: Tcb): void {
     if (t.retries != 255) t.retries++;
     if (<u32>t.retries >= R1) pathDoubted(t);
   }
-  // R2 of §3.8.3: the user's timeout, else a number of retransmissions.
-  if (!alive && (c.userTimeoutMs ? userTimedOut(t, head.firstMs) : <u32>t.retries > load<u32>(CFG_RETRIES))) {
+  // R2 of §3.8.3: the user's timeout, for all data to be delivered (§3.9.1.1), else a number of retransmissions.
+  if (c.userTimeoutMs ? userTimedOut(t, head.firstMs) : !alive && <u32>t.retries > load<u32>(CFG_RETRIES)) {
     count(CNT_TcpExtTCPAbortOnTimeout);
     connectionAborted(t, silenceErrno(t));
     return;

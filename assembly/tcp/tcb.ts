@@ -243,6 +243,8 @@ export class Cold {
   softMs: u32;
   /** OPT_LINGER_US in ms, and 1 more; 0 = for as long as it takes. */
   lingerMs: u32;
+  /** When the first probe of a closed window was due, ms; 0 = not yet (persist.ts). */
+  persistMs: u32;
   /** For info(): reordering events seen, duplicates reported by the peer, segments received out of order. */
   reordSeen: u32;
   dsackDups: u32;

@@ -271,24 +271,40 @@ test('the application sets R2: shorter or longer than the number of retransmissi
   }
 });
 
-test('a user timeout bounds how long zero-window probes go unanswered, and nothing else about them', () => {
-  const p = new Peer({ rtoMaxUs: 2e6 }).accept(mss(MSS), { win: 0 });
-  p.m.core.setOption(p.handle, L.OPT_USER_TIMEOUT_US, 7e6);
-  p.write(100);
-  for (let i = 0; i < 300; i++) {
-    p.pass(1e5);
-    if (p.heard().length > 0) p.in('.', { win: 0 });
+test('a user timeout bounds how long a closed window keeps data back, whether the peer answers or not', () => {
+  for (const answers of [false, true]) {
+    for (const timeout of [0, 7]) {
+      const p = new Peer({ rtoMaxUs: 2e6, retries: 50 }).accept(mss(MSS), { win: 0 });
+      p.m.core.setOption(p.handle, L.OPT_USER_TIMEOUT_US, timeout * 1e6);
+      p.write(100);
+      let firstUs = 0;
+      while (p.state() === L.TCP_ESTABLISHED && p.m.nowUs < firstUs + 60e6) {
+        p.pass(5e4);
+        if (p.heard().length === 0) continue;
+        if (firstUs === 0) firstUs = p.m.nowUs;
+        if (answers) p.in('.', { win: 0 });
+      }
+      const took = (p.m.nowUs - firstUs) / 1e6;
+      if (timeout === 0) assert.ok(took >= 60, `${took} s without a user timeout`);
+      else assert.ok(took >= 6.9 && took < 7.2, `${took} s since the first probe, answers: ${answers}`);
+      p.done();
+    }
   }
-  assert.is(p.state(), L.TCP_ESTABLISHED, 'answered for 30 s');
-  const began = p.m.nowUs;
-  let firstUs = 0;
-  while (p.state() === L.TCP_ESTABLISHED && p.m.nowUs - began < 100e6) {
-    p.pass(5e4);
-    if (p.heard().length > 0 && firstUs === 0) firstUs = p.m.nowUs;
+});
+
+test('a user timeout bounds how long keepalive probes go unanswered, instead of their number', () => {
+  for (const [seconds, probes] of [
+    [25, 100],
+    [25, 2],
+  ]) {
+    const p = new Peer({ keepaliveIntvlUs: 2e6, keepaliveProbes: probes }).accept();
+    p.m.core.setOption(p.handle, L.OPT_USER_TIMEOUT_US, seconds * 1e6);
+    p.m.core.setOption(p.handle, L.OPT_KEEPALIVE_TIME_US, 10e6);
+    p.m.core.setOption(p.handle, L.OPT_KEEPALIVE, 1);
+    const took = givesUpAfter(p, 1000);
+    assert.ok(took >= seconds && took <= seconds + 2.1, `${took} s`);
+    p.done();
   }
-  const took = (p.m.nowUs - firstUs) / 1e6;
-  assert.ok(took >= 6.9 && took < 7.2, `${took} s since the first probe without an answer`);
-  p.done();
 });
 
 test('a user timeout is inherited from the listener and bounds an attempt to open', () => {
