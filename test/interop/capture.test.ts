@@ -116,8 +116,8 @@ test('with loss tshark sees what loss causes and nothing else', async () => {
   });
   const causedByLoss =
     /retransmission|Duplicate ACK|out-of-order|Previous segment|ACKed segment that wasn't captured|D-SACK/i;
-  // Said of every SYN and FIN, on the same line as of one that is sent again.
-  const lifeOfAConnection = /SYN|FIN|connection closing/;
+  // Said of every SYN, FIN and window update, on the same line as of one that loss has caused.
+  const lifeOfAConnection = /SYN|FIN|connection closing|window update/;
   const others = (await complaints(file)).filter((line) => {
     return line
       .split('\t')[3]
