@@ -26,7 +26,7 @@ import {
 } from './abi/layout';
 import { randSeed } from './abi/random';
 import { ringsInit, ringsNeeded } from './abi/rings';
-import { count, countAdd, countersInit, turnBegin, turnEnd } from './abi/runtime';
+import { count, countAdd, countersInit, nowUs, turnBegin, turnEnd } from './abi/runtime';
 import { frameInput, inputInit } from './ip/input';
 import { interfaceInit } from './ip/interface';
 import { neighboursInit, neighboursNeeded } from './ip/neighbour';
@@ -36,7 +36,7 @@ import { routesInit, routesNeeded } from './ip/route';
 import { flushEvents } from './tcp/events';
 import { tcpFlush } from './tcp/output';
 import { tcpArenaNeeded, tcpInit } from './tcp/tcb';
-import { timersInit, timersNext, timersRun } from './timer/wheel';
+import { noticeAbsence, timersInit, timersNext, timersRun } from './timer/wheel';
 import { rxPoolsInit } from './zbuf/rxpool';
 import { rxTake, zbufInit, zbufUnref, zbufUnrefChecked } from './zbuf/zbuf';
 import { zonesNeeded } from './zbuf/zone';
@@ -96,6 +96,14 @@ export function init(): i32 {
   return 0;
 }
 
+/** Every call that brings the time begins so. */
+@inline
+function begin(now: f64): void {
+  const before = nowUs;
+  turnBegin(now);
+  noticeAbsence(nowUs - before);
+}
+
 /** Gives up the references of segments that the link has finished with. */
 function completions(): void {
   const head = load<u32>(CTL_DONE_HEAD);
@@ -118,7 +126,7 @@ function completions(): void {
 /** Processes the first `n` receive descriptors. */
 export function ingest(n: u32, now: f64): void {
   if (!initialised) return;
-  turnBegin(now);
+  begin(now);
   completions();
   const size = load<u32>(CTL_RX_SIZE);
   if (n > size) n = size;
@@ -148,7 +156,7 @@ export function ingest(n: u32, now: f64): void {
 /** Runs the timers that are due and sends what waits; microseconds of the next deadline, Infinity when there is none. */
 export function poll(now: f64): f64 {
   if (!initialised) return Infinity;
-  turnBegin(now);
+  begin(now);
   completions();
   timersRun();
   tcpFlush();
@@ -160,7 +168,7 @@ export function poll(now: f64): f64 {
 /** Sends what waits for room in the transmit ring, or was queued since the last turn. */
 export function flush(now: f64): void {
   if (!initialised) return;
-  turnBegin(now);
+  begin(now);
   completions();
   tcpFlush();
   flushEvents();

@@ -197,6 +197,8 @@ export const CFGF_LINUX: u32 = 32768;
 export const CFGF_IDLE_WINDOW: u32 = 65536;
 /** Delay ACKs by an eighth of the round trip, within 1 ms and CFG_DELACK_US, not by CFG_DELACK_US. */
 export const CFGF_DELACK_RTT: u32 = 131072;
+/** The link gives back what it is given: packets from ourselves are no forgeries, and our addresses are reached by it. */
+export const CFGF_LOOPBACK: u32 = 16777216;
 export const CFG_MTU: u32 = 2172;
 /** 6 bytes. */
 export const CFG_MAC: u32 = 2176;

@@ -55,7 +55,7 @@ import {
 import { TCP_CHECKSUM, tcpFits } from '../wire/tcp';
 import { arpInput } from './arp';
 import { icmpInput } from './icmp';
-import { isOursOrBroadcastRaw, isOursRaw, ourMac } from './interface';
+import { isForgedRaw, isOursRaw, ourMac } from './interface';
 import { setIpEcn } from './arrival';
 import { macIsIpv6Group } from '../wire/ipv6';
 import { ipv6Input } from './input6';
@@ -120,7 +120,7 @@ function ipv4Input(ip: u32, room: u32, flags: u32, linkBroadcast: bool): void {
   const src = ipv4SrcRaw(ip);
   const dst = ipv4DstRaw(ip);
   // A packet to a link or subnet broadcast is for protocols that we do not speak, and one from ourselves is forged.
-  if (linkBroadcast || !isOursRaw(dst) || ipv4IsMartian(src) || isOursOrBroadcastRaw(src)) {
+  if (linkBroadcast || !isOursRaw(dst) || ipv4IsMartian(src) || isForgedRaw(src)) {
     count(CNT_IpInAddrErrors);
     return;
   }

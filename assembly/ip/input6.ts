@@ -13,7 +13,7 @@ import {
   CNT_TcpInCsumErrors,
   CNT_TcpInErrs,
 } from '../abi/counters';
-import { CFG_FLAGS, CFGF_RX_TRUST, RXF_L4_CSUM_OK, RXF_L4_CSUM_PARTIAL } from '../abi/layout';
+import { CFG_FLAGS, CFGF_LOOPBACK, CFGF_RX_TRUST, RXF_L4_CSUM_OK, RXF_L4_CSUM_PARTIAL } from '../abi/layout';
 import { count } from '../abi/runtime';
 import { tcpInput } from '../tcp/input';
 import { fold, pseudo6, sum16 } from '../wire/checksum';
@@ -68,7 +68,7 @@ export function ipv6Input(ip: u32, room: u32, flags: u32, linkGroup: bool): void
     count(CNT_Ip6InAddrErrors);
     return;
   }
-  if (ipv6IsMulticast(src) || ipv6IsLoopback(src) || isOurs(src)) {
+  if (ipv6IsMulticast(src) || ipv6IsLoopback(src) || (isOurs(src) && !(load<u32>(CFG_FLAGS) & CFGF_LOOPBACK))) {
     count(CNT_Ip6InAddrErrors);
     return;
   }

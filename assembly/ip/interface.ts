@@ -1,6 +1,6 @@
 // The one interface: its MAC, its MTU and the addresses that are ours.
 
-import { CFG_MAC, CFG_MTU, EINVAL, ENOBUFS } from '../abi/layout';
+import { CFG_FLAGS, CFG_MAC, CFG_MTU, CFGF_LOOPBACK, EINVAL, ENOBUFS } from '../abi/layout';
 import { inMemory } from '../abi/runtime';
 import { macIsGroup, macLoad } from '../wire/ethernet';
 import { IPV4_MIN_MTU, isMapped, mappedRaw } from '../wire/ipv4';
@@ -143,11 +143,12 @@ export function isBroadcastRaw(raw: u32): bool {
   return false;
 }
 
-/** What no packet to us comes from: one of our addresses, or a broadcast address of our subnets. */
+/** What no packet to us comes from: a broadcast address of our subnets or, but on a loopback link, one of our addresses. */
 @inline
-export function isOursOrBroadcastRaw(raw: u32): bool {
+export function isForgedRaw(raw: u32): bool {
   for (let at = <u32>TABLE; at < tableEnd; at += A_SIZE) {
-    if (load<u32>(at, A_RAW) == raw || load<u32>(at, A_BROADCAST) == raw) return raw != 0;
+    if (load<u32>(at, A_RAW) == raw) return raw != 0 && !(load<u32>(CFG_FLAGS) & CFGF_LOOPBACK);
+    if (load<u32>(at, A_BROADCAST) == raw) return raw != 0;
   }
   return false;
 }

@@ -39,7 +39,7 @@ import { timerArm, timerRemove } from '../timer/wheel';
 import { MAC_BROADCAST, macIsGroup, macLoad, macStore } from '../wire/ethernet';
 import { isMapped, mappedRaw } from '../wire/ipv4';
 import { arpRequest } from './arp';
-import { bumpGeneration, sameAddress, sourceFor } from './interface';
+import { bumpGeneration, ourMac, sameAddress, sourceFor } from './interface';
 import {
   PENDING_EACH,
   pendingDrop,
@@ -365,6 +365,13 @@ export function neighSet(address: u32, mac: u32): i32 {
   if (entry == 0) return -ENOBUFS;
   known(entry, macLoad(mac), true);
   return 0;
+}
+
+/** Entry of an address of ours, on a link that gives frames back; 0 when the table is full. */
+export function neighbourSelf(address: u32): u32 {
+  const entry = neighbourGet(address);
+  if (entry != 0) known(entry, ourMac, true);
+  return entry;
 }
 
 /** Forgets an address; the next frame to it asks again. One that is being asked for stays. */

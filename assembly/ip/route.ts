@@ -7,8 +7,10 @@
 
 import { arenaAlloc } from '../abi/arena';
 import {
+  CFG_FLAGS,
   CFG_MAX_NEIGHBOURS,
   CFG_MAX_ROUTES,
+  CFGF_LOOPBACK,
   EBADF,
   EINVAL,
   ENOBUFS,
@@ -39,7 +41,7 @@ import {
   sameAddress,
   sourceFor,
 } from './interface';
-import { neighbourDoubt, neighbourGet } from './neighbour';
+import { neighbourDoubt, neighbourGet, neighbourSelf } from './neighbour';
 import { IPV6_MIN_MTU, ipv6IsLoopback, ipv6IsMulticast, ipv6IsUnspecified } from '../wire/ipv6';
 
 // Route, 64 bytes. dst has its host bits cleared.
@@ -269,12 +271,13 @@ function fill(dst: u32, remote: u32): u32 {
     const raw = mappedRaw(remote);
     if (ipv4IsMartian(raw) || isBroadcastRaw(raw)) return 0;
   } else if (ipv6IsMulticast(remote) || ipv6IsUnspecified(remote) || ipv6IsLoopback(remote)) return 0;
-  if (isOurs(remote)) return 0;
+  const own = isOurs(remote);
+  if (own && !(load<u32>(CFG_FLAGS) & CFGF_LOOPBACK)) return 0;
   const route = routeLookup(remote);
   if (route == 0) return 0;
   const nextHop = (load<u32>(route, R_FLAGS) & ROUTEF_GATEWAY) != 0 ? route + R_GATEWAY : remote;
   // May start a new generation by evicting an entry, so it comes before the slot is stamped.
-  const neighbour = neighbourGet(nextHop);
+  const neighbour = own ? neighbourSelf(remote) : neighbourGet(nextHop);
   store<u64>(dst, load<u64>(remote));
   store<u64>(dst, load<u64>(remote, 8), 8);
   store<u32>(dst, generation, D_GENERATION);

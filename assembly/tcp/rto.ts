@@ -19,7 +19,7 @@ import {
   CTL_TX_TAIL,
 } from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
-import { timerArm } from '../timer/wheel';
+import { backUs, timerArm } from '../timer/wheel';
 import { connectionAborted } from './close';
 import { ccOnRto } from './congestion/index';
 import { nowMs } from './isn';
@@ -35,6 +35,9 @@ import { pmtuAges, pmtuSuspect } from './pmtu';
 /** A sample above this says nothing about the path. */
 const SAMPLE_MAX_US: u64 = 60_000_000;
 
+/** Times in a row that a timer may be put off because the host was away: one that is always late comes to no harm. */
+const GRACES_MOST: u8 = 3;
+
 export function rtoInit(t: Tcb): void {
   t.srtt = t.rttvar = 0;
   t.rto = load<u32>(CFG_RTO_INIT_US);
@@ -46,6 +49,7 @@ export function rtoInit(t: Tcb): void {
 export function rttSample(t: Tcb, us: u64): void {
   const r = <u32>min<u64>(max<u64>(us, 1), SAMPLE_MAX_US);
   const c = coldOf(t);
+  c.graces = 0;
   if (c.minRtt == 0 || r < c.minRtt) c.minRtt = r;
   if (t.srtt == 0) {
     t.srtt = r << 3;
@@ -101,6 +105,18 @@ export function userTimedOut(t: Tcb, sinceMs: u32): bool {
   return limit != 0 && nowMs() - sinceMs >= limit;
 }
 
+/** Puts the timer off when the host has only just come back (noticeAbsence()). */
+export function putOff(t: Tcb): bool {
+  const c = coldOf(t);
+  if (nowUs >= backUs || c.graces == GRACES_MOST) {
+    c.graces = 0;
+    return false;
+  }
+  c.graces++;
+  timerArm(retransmitTimer(t), backUs);
+  return true;
+}
+
 /** The retransmission timer has expired with data outstanding (RFC 6298 §5.4–5.6, RFC 5681 §3.1). */
 export function rtoExpired(t: Tcb): void {
   if (!t.txHead) return;
@@ -111,6 +127,7 @@ export function rtoExpired(t: Tcb): void {
     rtoArm(t);
     return;
   }
+  if (putOff(t)) return;
   const c = coldOf(t);
   // A peer that answers, but has no window for the segment, is alive (RFC 9293 §3.8.6 SHLD-17): no expiry that counts.
   const alive = <u32>head.len > t.sndWnd && t.retries != 0 && <i32>(t.lastRecvMs - c.probeSentMs) >= 0;

@@ -155,8 +155,8 @@ export class Cold {
   ttl: u8;
   /** CC_… */
   cc: u8;
-  /** REPORT_… that the application has not been told yet. */
-  reports: u8;
+  /** Times that the retransmission timer was put off since the last RTT sample (rto.ts). */
+  graces: u8;
   /** RACK's view (rack.ts). */
   rackXmit: u64;
   rackEnd: u32;
@@ -264,7 +264,8 @@ export class Cold {
   userMss: u16;
   /** SYN-ACKs after which a connection without data is accepted, 0 = at once. */
   deferAccept: u8;
-  /** REPORT_… that the application does not want. */
+  /** REPORT_… that the application has not been told yet, and those that it does not want. */
+  reports: u8;
   reportsOff: u8;
 }
 

@@ -12,7 +12,7 @@ import { timerArm } from '../timer/wheel';
 import { ccOnCongestion } from './congestion/index';
 import { sendProbe } from './output';
 import { retransmitProbe } from './retransmit';
-import { rtoArm, rtoNow } from './rto';
+import { rtoArm, rtoNow, putOff } from './rto';
 import { seqGt, seqLt } from './seq';
 import { CA_CWR, CA_OPEN, F2_TLP_RETRANS, FL_PROBED, FL_SACK, FL_TLP, Tcb, coldOf, retransmitTimer } from './tcb';
 import { txSegAt } from './txseg';
@@ -39,6 +39,7 @@ export function lossTimerArm(t: Tcb): void {
 
 /** The probe timer has expired (§7.3). One probe at a time is in flight. */
 export function tlpExpired(t: Tcb): void {
+  if (t.txHead && putOff(t)) return;
   t.flags &= ~FL_TLP;
   if (!t.txHead) return;
   const c = coldOf(t);

@@ -43,6 +43,14 @@ const SHELF: u32 = 1024;
 
 /** Every node due at or before this tick has fired. Only its low 32 bits meet a node's tick. */
 let wheel: u64 = 0;
+/** A host that lets this much time pass, and comes this much after a timer was due, has been away: it had no CPU. */
+const AWAY_US: u64 = 1000;
+const LATE_US: u64 = 256;
+/** Many turns of a loop, and a delayed ACK of the shortest kind. */
+const GRACE_US: u64 = 2000;
+/** Before this time silence says nothing about the peer. */
+export let backUs: u64 = 0;
+
 /** Ticks at or before this one are out of reach for timerArm: a timer armed for the past fires in the next run. */
 let floor: u64 = 0;
 
@@ -55,6 +63,7 @@ export function timersInit(): void {
   memory.fill(BITS, 0, 136);
   wheel = nowUs >> TICK_SHIFT;
   floor = wheel;
+  backUs = 0;
 }
 
 function file(node: u32, tick: u32): void {
@@ -122,6 +131,16 @@ export function timerRemove(node: u32): void {
 @inline
 export function timerArmed(node: u32): bool {
   return load<u32>(node, NEXT) != 0 && load<u32>(node, DUE) != NEVER;
+}
+
+/**
+ * The host calls at this time, `gapUs` after it did before: was it away while timers were due? What came meanwhile is still to
+ * be read, and where the peer shares the thread it has been away as well, so what has not been answered by now may be
+ * answered in a moment.
+ */
+@inline
+export function noticeAbsence(gapUs: u64): void {
+  if (gapUs > AWAY_US && <f64>nowUs > timersNext() + <f64>LATE_US) backUs = nowUs + GRACE_US;
 }
 
 /** First set bit of a level at or after `from`, or -1. */

@@ -446,6 +446,7 @@ function coreConfig(link: Link, options: StackOptions): CoreConfig {
   const { info } = link;
   const trust = options.trustLink ?? false;
   let flags = followsKernel(link, options) ? L.CFGF_NEIGH_EVENTS : L.CFGF_ARP | L.CFGF_ICMP_ECHO;
+  if (info.loopback) flags |= L.CFGF_LOOPBACK;
   if (trust) flags |= L.CFGF_TX_NO_CSUM;
   else if (info.txChecksum) flags |= L.CFGF_TX_CSUM;
   if (trust || info.rxChecksumTrusted) flags |= L.CFGF_RX_TRUST;
@@ -505,7 +506,7 @@ export function speaksIPv6(core: Core): boolean {
 
 /** Between processes both ends are lunet's; elsewhere the peer may be anybody, Linux and its 40 ms delayed ACK included. */
 function profileFor(link: Link): ProfileName {
-  return link.info.driver === 'memory' || link.info.driver === 'net_memif' ? 'datacenter' : 'internet';
+  return ['memory', 'loopback', 'net_memif'].includes(link.info.driver) ? 'datacenter' : 'internet';
 }
 
 /**

@@ -47,7 +47,7 @@ const FREE_ENTRIES = 16384;
 /** Opens the link, attaches a memory, sets up the rings and starts. */
 export async function openEnd(uri: string, options: EndOptions = {}): Promise<RingEnd> {
   const parsed = parseLinkUri(uri);
-  if (parsed.scheme === 'memory') throw new Error('not a DPDK link');
+  if (parsed.scheme === 'memory' || parsed.scheme === 'loopback') throw new Error('not a DPDK link');
   const link = openDpdkLink(parsed);
   try {
     return await attachEnd(link, options);

@@ -73,6 +73,7 @@ export function openDpdkLink(uri: DpdkUri): Link {
     multiSegment: port.multiSegment,
     txChecksum: port.txChecksum,
     rxChecksumTrusted: false,
+    loopback: false,
     kernelInterface: plan.kernelInterface,
     description: `${plan.description}, DPDK on ${port.hugepages ? 'hugepages' : 'ordinary pages'}`,
     copiesPerPayloadByte: plan.copiesPerPayloadByte,

@@ -41,6 +41,8 @@ export interface LinkInfo {
   txChecksum: boolean;
   /** Whether receive checksums need no verification. */
   rxChecksumTrusted: boolean;
+  /** Whether it gives back what it is given: packets between addresses of one stack. */
+  loopback: boolean;
   /** Name of the kernel interface that shares this link, null where lunet is alone on it. */
   kernelInterface: string | null;
   description: string;

@@ -1,26 +1,11 @@
 // `memory:NAME`: links of one process that name the same hub see each other's frames, as on a switch. Pure
 // TypeScript: it runs wherever the core runs. The only link whose clock can be chosen, for virtual time.
-import { parseMac } from '../core/address.js';
-import { codeError } from '../core/errors.js';
 import * as L from '../core/layout.js';
+import { ETHERNET_BYTES, linkMtu, type MemoryLinkOptions, nextMac } from './embedded.js';
 import type { Link, LinkAttachment, LinkInfo, LinkPlacement } from './link.js';
 
-export interface MemoryLinkOptions {
-  /** Largest IP packet in bytes. */
-  mtu?: number;
-  mac?: string;
-  /** Frames received in one burst at most. */
-  burstFrames?: number;
-  /** Monotonic nanoseconds. */
-  clockNs?: () => number;
-}
-
-const ETHERNET_BYTES = 14;
 const OBJECT_ALIGN = 64;
-const DEFAULT_MTU = 1500;
 const DEFAULT_BURST = 32;
-const MIN_MTU = 576;
-const MAX_MTU = 65535 - ETHERNET_BYTES;
 
 const hubs = new Map<string, Set<Port>>();
 
@@ -31,17 +16,12 @@ interface Port {
   deliver(from: Uint8Array, segments: Uint32Array, count: number, frameBytes: number): boolean;
 }
 
-let nextMac = 1;
-
 /** Opens a link on the hub `name`. */
 export function memoryLink(name: string, options: MemoryLinkOptions = {}): Link {
-  const mtu = options.mtu ?? DEFAULT_MTU;
-  if (!Number.isInteger(mtu) || mtu < MIN_MTU || mtu > MAX_MTU) {
-    throw codeError('ERR_LUNET_URI', `memory:${name}: mtu must be ${MIN_MTU} to ${MAX_MTU}, not ${mtu}`);
-  }
+  const mtu = linkMtu(`memory:${name}`, options.mtu);
   const burstFrames = options.burstFrames ?? DEFAULT_BURST;
   const clockNs = options.clockNs ?? ((): number => performance.now() * 1e6);
-  const mac = options.mac ? parseMac(options.mac) : new Uint8Array([2, 0, 0, 0, nextMac >> 8, nextMac++ & 0xff]);
+  const mac = nextMac(options.mac);
   const info: LinkInfo = {
     uri: `memory:${name}`,
     driver: 'memory',
@@ -50,6 +30,7 @@ export function memoryLink(name: string, options: MemoryLinkOptions = {}): Link 
     multiSegment: true,
     txChecksum: false,
     rxChecksumTrusted: false,
+    loopback: false,
     kernelInterface: null,
     description: `hub "${name}" in this process`,
     copiesPerPayloadByte: '1 (from the sender’s memory to the receiver’s)',

@@ -1,6 +1,7 @@
 // Link URIs: `scheme:target?name=value&…`. Pure parsing and checking; nothing is opened here.
 //
 //   memory:NAME?mtu=&mac=&burst=
+//   loopback:?mtu=&mac=&burst=                                a stack alone with itself
 //   memif:PATH?role=server|client&id=0&rings=7&bsize=         shared memory between two processes
 //   xdp:IFACE?ports=8080,61440-65535&queue=0&copy=1&busy=     AF_XDP beside the kernel's own stack
 //   packet:IFACE                                              AF_PACKET
@@ -9,11 +10,11 @@
 //   null:?rx=1&size=64                                        a sink (and, with rx=1, a source of empty frames)
 //   pci:ADDR                                                  a NIC bound to vfio-pci
 //
-// Common to all but memory: mtu, mac, burst, rxd, txd, hugepages=auto|require|forbid.
+// Common to all but memory and loopback: mtu, mac, burst, rxd, txd, hugepages=auto|require|forbid.
 import { isIPv4 } from 'node:net';
 import { parseMac } from '../core/address.js';
 import { codeError } from '../core/errors.js';
-import type { MemoryLinkOptions } from './memory.js';
+import type { MemoryLinkOptions } from './embedded.js';
 
 export type PortRange = readonly [first: number, last: number];
 
@@ -34,6 +35,7 @@ interface Common {
 export type ParsedUri = Common &
   (
     | { scheme: 'memory'; memory: MemoryLinkOptions }
+    | { scheme: 'loopback'; memory: MemoryLinkOptions }
     | {
         scheme: 'memif';
         role: 'server' | 'client';
@@ -60,7 +62,7 @@ export type ParsedUri = Common &
     | { scheme: 'pci' }
   );
 
-export type DpdkUri = Exclude<ParsedUri, { scheme: 'memory' }>;
+export type DpdkUri = Exclude<ParsedUri, { scheme: 'memory' | 'loopback' }>;
 
 const MIN_MTU = 576;
 const MAX_MTU = 65535 - 14;
@@ -75,6 +77,7 @@ const PCI_ADDRESS = /^([0-9a-fA-F]{4}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]$/;
 const UNPASSABLE = /[,=[\]]/;
 const USAGE: Record<string, string> = {
   memory: 'memory:NAME',
+  loopback: 'loopback:',
   memif: 'memif:PATH?role=server|client',
   xdp: 'xdp:IFACE?ports=8080,61440-65535',
   packet: 'packet:IFACE',
@@ -182,7 +185,8 @@ export function parseLinkUri(uri: string): ParsedUri {
 function parseScheme(scheme: string, common: Common, parameters: Parameters): ParsedUri {
   const { target } = common;
   switch (scheme) {
-    case 'memory': {
+    case 'memory':
+    case 'loopback': {
       const memory: MemoryLinkOptions = { burstFrames: common.burstFrames };
       if (common.mtu !== null) memory.mtu = common.mtu;
       if (common.mac) memory.mac = Array.from(common.mac, (byte) => byte.toString(16).padStart(2, '0')).join(':');

@@ -36,6 +36,8 @@ export interface Loop {
 const POLL_US = 128;
 /** A turn that comes later than this after the last one follows a stall of this thread. */
 const STALL_US = 1000;
+/** Turns after a stall for which timers wait at most. */
+const CATCH_UP_TURNS = 16;
 /** A timer of Node's is this late at most by rounding; nearer deadlines are spun for. */
 const TIMER_GRAIN_US = 1000;
 /** How much longer than at first a loop that cannot be woken sleeps in the end. */
@@ -63,6 +65,7 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
   let deadlineUs = 0;
   let lastWorkUs = 0;
   let lastTurnUs = 0;
+  let catchUpTurns = 0;
   let kicked = false;
   let fruitlessSleeps = 0;
   let turning = false;
@@ -74,11 +77,13 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
     if (frames > 0 || u32[doneHead] !== u32[doneTail]) core.ingest(frames, nowUs);
     const events = drain();
     if (!running) return events;
-    // After a stall, what arrived meanwhile may still be on its way through this thread's other stacks or the driver:
-    // a timer that only we were late for must not fire before the next turn has looked.
-    const stalled = nowUs - lastTurnUs > STALL_US;
+    // After a stall, what arrived meanwhile may still be on its way through the driver, this thread's other stacks or this
+    // one (loopback): a timer that only we were late for must not fire before a turn has found nothing more.
+    const quiet = frames === 0 && u32[txHead] === u32[txTail];
+    if (nowUs - lastTurnUs > STALL_US) catchUpTurns = CATCH_UP_TURNS;
+    else if (catchUpTurns > 0) catchUpTurns = quiet ? 0 : catchUpTurns - 1;
     lastTurnUs = nowUs;
-    if (!stalled && (nowUs >= nextPollUs || nowUs >= deadlineUs)) {
+    if (catchUpTurns === 0 && (nowUs >= nextPollUs || nowUs >= deadlineUs)) {
       deadlineUs = core.poll(nowUs);
       nextPollUs = nowUs + POLL_US;
     } else {

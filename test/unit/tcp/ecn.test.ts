@@ -76,7 +76,7 @@ test('new data is ECT(0), pure ACKs and retransmissions are not (RFC 3168 §6.1.
     p.heard().every((s) => (s.tos & 3) === 0),
     'ACKs',
   );
-  p.pass(2e6);
+  p.pass(2e6, 1000);
   const [again] = p.heard();
   assert.is(again.seq, 1);
   assert.is(again.tos & 3, 0, 'a retransmission');
@@ -168,7 +168,7 @@ test('DCTCP: pure ACKs and retransmissions are ECT too', () => {
   assert.is(p.heard()[0].tos & 3, ECT0);
   p.write(MSS);
   p.heard();
-  p.pass(2e6);
+  p.pass(2e6, 1000);
   assert.is(p.heard()[0].tos & 3, ECT0);
   p.done();
 });

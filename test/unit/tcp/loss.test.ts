@@ -153,7 +153,7 @@ test('the retransmission timeout doubles and ends in ETIMEDOUT (RFC 6298 §5.5, 
   const times: number[] = [];
   let error = 0;
   for (let i = 0; i < 20_000 && error === 0; i++) {
-    p.pass(10_000);
+    p.pass(10_000, 1000);
     if (p.heard().length > 0) times.push((p.m.nowUs - start) / 1e6);
     for (const [h, kind, a] of p.m.events()) if (h === p.handle && kind === L.EV_ERROR) error = a;
   }
@@ -302,6 +302,31 @@ test('the RTO follows the round-trip time and never falls below the floor', () =
   }
   assert.ok(p.info(L.INFO_rto) > 3500);
   assert.is(p.count(L.CNT_TcpRetransSegs), 0);
+  p.done();
+});
+
+test('a host that was away gives its retransmission timer a moment: what has come meanwhile is still to be read', () => {
+  const p = new Peer({ rtoMinUs: 4000, rtoInitUs: 20_000 }).accept();
+  p.write(MSS);
+  p.out();
+  p.pass(500_000);
+  assert.equal(p.heard(), []);
+  p.in('.', { ack: 1 + MSS });
+  p.pass(500_000, 100);
+  assert.is(p.count(L.CNT_TcpExtTCPTimeouts), 0, 'it was acknowledged');
+  p.write(MSS);
+  p.out();
+  for (let i = 0; i < 4; i++) {
+    assert.equal(p.heard(), []);
+    p.pass(5e6);
+  }
+  assert.equal(
+    p.heard().map((s) => s.seq),
+    [1 + MSS],
+    'nothing had come',
+  );
+  assert.is(p.count(L.CNT_TcpExtTCPTimeouts), 1);
+  p.in('.', { ack: 1 + 2 * MSS });
   p.done();
 });
 
