@@ -35,6 +35,7 @@ import { pendingInit, pendingNeeded } from './ip/pending';
 import { routesInit, routesNeeded } from './ip/route';
 import { flushEvents } from './tcp/events';
 import { tcpFlush } from './tcp/output';
+import { parkIdle } from './tcp/park';
 import { tcpArenaNeeded, tcpInit } from './tcp/tcb';
 import { noticeAbsence, timersInit, timersNext, timersRun } from './timer/wheel';
 import { rxPoolsInit } from './zbuf/rxpool';
@@ -150,6 +151,7 @@ export function ingest(n: u32, now: f64): void {
   countAdd(CNT_RxFrames, frames);
   countAdd(CNT_RxBytes, bytes);
   flushEvents();
+  parkIdle();
   turnEnd();
 }
 
@@ -161,6 +163,7 @@ export function poll(now: f64): f64 {
   timersRun();
   tcpFlush();
   flushEvents();
+  parkIdle();
   turnEnd();
   return timersNext();
 }

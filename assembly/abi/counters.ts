@@ -140,4 +140,8 @@ export const CNT_Icmp6OutParmProblems: u32 = 180;
 export const CNT_TcpExtSyncookiesSent: u32 = 200;
 export const CNT_TcpExtSyncookiesRecv: u32 = 201;
 export const CNT_TcpExtSyncookiesFailed: u32 = 202;
+/** Idle connections packed to make room for others, those unpacked again, and those for which there was no slot (park.ts). */
+export const CNT_TcpExtTCPParked: u32 = 240;
+export const CNT_TcpExtTCPUnparked: u32 = 241;
+export const CNT_TcpExtTCPSlotsMissing: u32 = 242;
 export const CNT_COUNT: u32 = 256;

@@ -232,6 +232,12 @@ export const CFG_MAX_ORPHANS: u32 = 2312;
 /** Timeouts or window probes of one segment after which such a connection is given up (Linux tcp_orphan_retries). */
 export const CFG_ORPHAN_RETRIES: u32 = 2316;
 
+/**
+ * Connections that may be doing something at the same time: those beyond it that do nothing are packed (tcp/park.ts). 0, or
+ * not less than CFG_MAX_CONNECTIONS: all of them.
+ */
+export const CFG_ACTIVE_CONNECTIONS: u32 = 2384;
+
 // ---- zones and objects -------------------------------------------------------------------------------------
 export const ZONE_BYTES: u32 = 2097152;
 export const ZONE_SHIFT: u32 = 21;

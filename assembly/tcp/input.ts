@@ -12,7 +12,7 @@ import { dataProcess, finProcess } from './data';
 import { delackDecide } from './delack';
 import { deliverInline } from './events';
 import { fastPath } from './fastpath';
-import { flowFind } from './flow';
+import { flowFind, flowParked } from './flow';
 import { synAcked, synSentSegment } from './handshake';
 import { nowMs } from './isn';
 import { listenerFor } from './listen';
@@ -47,6 +47,8 @@ export function tcpInput(ip: u32, tcp: u32, l4Len: u32, flags: u32, addresses: u
     if (t.handle == handle) finish(t);
     return;
   }
+  // There is a connection, but no slot to unpark it into: as if the segment had been lost.
+  if (flowParked) return;
   segRead(tcp, l4Len, addresses);
   if (ports & 0xffff) {
     const listener = listenerFor(addresses, ports & 0xffff);

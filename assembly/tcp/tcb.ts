@@ -17,9 +17,10 @@ import { arenaAlloc } from '../abi/arena';
 import { CFG_MAX_CONNECTIONS, CFG_MAX_LISTENERS, ENOMEM } from '../abi/layout';
 import { cookieArenaNeeded, cookieInit } from './cookie';
 import { flowArenaNeeded, flowInit } from './flow';
-import { slotsInit } from './handle';
+import { PLACE_BYTES, slotsInit } from './handle';
 import { isnInit } from './isn';
 import { listenArenaNeeded, listenInit } from './listen';
+import { activeSlots, parkArenaNeeded, parkInit } from './park';
 import { portInit } from './port';
 import { recordsArenaNeeded, recordsInit } from './records';
 import { rcvTuneInit } from './rcvtune';
@@ -342,6 +343,20 @@ export const FL_PROBED: u32 = 1 << 30;
 /** The retransmit timer is RACK's reordering timer. */
 export const FL_REO: u32 = 1 << 31;
 
+/** Flags that a connection may have which has nothing to do; any other is work, or a list (park.ts). */
+export const FL_AT_REST: u32 =
+  FL_INLINE |
+  FL_TS |
+  FL_SACK |
+  FL_WSCALE |
+  FL_NODELAY |
+  FL_FIN_RCVD |
+  FL_KEEPALIVE |
+  FL_CWND_LIMITED |
+  FL_QUICKACK |
+  FL_IN_FLOWS |
+  FL_ECN;
+
 // Flags that no fast path needs, in Cold.flags2.
 /** Made by a listener. */
 export const F2_PASSIVE: u32 = 1 << 0;
@@ -477,6 +492,10 @@ export function tcbTableEnd(): u32 {
 }
 
 function slotCount(): u32 {
+  return activeSlots() + load<u32>(CFG_MAX_LISTENERS);
+}
+
+function placeCount(): u32 {
   return load<u32>(CFG_MAX_CONNECTIONS) + load<u32>(CFG_MAX_LISTENERS);
 }
 
@@ -485,6 +504,9 @@ export function tcpArenaNeeded(): u32 {
   return (
     slotCount() * SLOT_SIZE +
     TCB_SIZE +
+    placeCount() * PLACE_BYTES +
+    64 +
+    parkArenaNeeded() +
     recordsArenaNeeded() +
     flowArenaNeeded() +
     listenArenaNeeded() +
@@ -504,10 +526,12 @@ export function tcpInit(): i32 {
   if (!hot) return -ENOMEM;
   tableAt = hot;
   tableEnd = hot + slots * SLOT_SIZE;
-  slotsInit(hot, load<u32>(CFG_MAX_CONNECTIONS), load<u32>(CFG_MAX_LISTENERS));
+  const places = arenaAlloc(placeCount() * PLACE_BYTES, 64);
+  if (!places) return -ENOMEM;
+  slotsInit(hot, slots, places, load<u32>(CFG_MAX_CONNECTIONS), load<u32>(CFG_MAX_LISTENERS));
   isnInit();
   portInit();
-  if (!recordsInit() || !flowInit() || !listenInit() || !cookieInit()) return -ENOMEM;
+  if (!parkInit() || !recordsInit() || !flowInit() || !listenInit() || !cookieInit()) return -ENOMEM;
   rcvTuneInit();
   return 0;
 }

@@ -15,6 +15,8 @@ export interface CoreConfig {
   seed: bigint;
   maxConnections: number;
   maxListeners: number;
+  /** Connections that may be doing something at the same time; 0 or left out, all may. The others are kept packed. */
+  activeConnections?: number;
   rxRing: number;
   txRing: number;
   eventRing: number;
@@ -242,6 +244,7 @@ function writeConfig(dv: DataView, config: CoreConfig, arenaEnd: number, zoneBas
     [L.CFG_SEED_HI, Number((config.seed >> 32n) & 0xffffffffn)],
     [L.CFG_MAX_CONNECTIONS, config.maxConnections],
     [L.CFG_MAX_LISTENERS, config.maxListeners],
+    [L.CFG_ACTIVE_CONNECTIONS, config.activeConnections ?? 0],
     [L.CFG_RX_RING, config.rxRing],
     [L.CFG_TX_RING, config.txRing],
     [L.CFG_FREE_RING, freeRing],

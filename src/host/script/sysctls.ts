@@ -18,7 +18,7 @@ function flag(field: 'flags' | 'tcpFlags', bit: number): Apply {
   };
 }
 
-type NumberField = { [K in keyof Config]: Config[K] extends number ? K : never }[keyof Config];
+type NumberField = { [K in keyof Config]-?: Config[K] extends number ? K : never }[keyof Config];
 
 function numberOf(field: NumberField, factor = 1): Apply {
   return ({ config }, value) => {
