@@ -19,12 +19,13 @@ import { zbufRef, zbufUnref } from '../zbuf/zbuf';
 import { RxPiece, rxPieceAlloc, rxPieceFree, rxPieceRoom, RX_EIGHTHS } from './records';
 import { rcvqLink, rxPieceAt } from './recvq';
 import { seqGe, seqGt, seqLe, seqLt, seqMax, seqMin } from './seq';
-import { Cold, FL_SACK, SLOT_SIZE, Tcb, coldOf, tcbAt, tcbTableAt, tcbTableEnd } from './tcb';
+import { Cold, FL_SACK, SLOT_SIZE, Tcb, addressOf, coldOf, tcbAt, tcbTableAt, tcbTableEnd } from './tcb';
 
 /** Pieces of all connections together. */
 let held: u32 = 0;
-/** A connection with many of them, 0 when none is known; the slot after which the next is looked for, a few at a time. */
+/** A connection with many of them, 0 when none is known. */
 let hoarder: u32 = 0;
+/** The slot after which another is looked for when that has given up what it had too much, a few at a time. */
 let hand: u32 = 0;
 const LOOKS: u32 = 16;
 
@@ -59,7 +60,6 @@ function roomOfAll(pieces: u32): bool {
   const set = load<u32>(CFG_OOO_TOTAL_OBJECTS);
   if (held < (set != 0 ? set : rxObjectTotal() >> 2) && rxPieceRoom(RX_EIGHTHS) != 0) return true;
   if (hoarder == 0 || <u32>tcbAt(hoarder).oooCount <= pieces) {
-    hoarder = 0;
     let most = pieces;
     for (let i: u32 = 0; i < LOOKS; i++) {
       hand = hand != 0 && hand + SLOT_SIZE < tcbTableEnd() ? hand + SLOT_SIZE : tcbTableAt();
@@ -67,7 +67,7 @@ function roomOfAll(pieces: u32): bool {
       most = tcbAt(hand).oooCount;
       hoarder = hand;
     }
-    if (hoarder == 0) return false;
+    if (most == pieces) return false;
   }
   prune(tcbAt(hoarder));
   return true;
@@ -144,6 +144,7 @@ export function reassemblyAdd(t: Tcb, seq: u32, addr: u32, len: u32): void {
   if (!after) c.oooTail = made;
   t.oooCount++;
   held++;
+  if (hoarder == 0 || t.oooCount > tcbAt(hoarder).oooCount) hoarder = addressOf(t);
   count(CNT_TcpExtTCPOFOQueue);
   sackNote(c, seq, end);
 }

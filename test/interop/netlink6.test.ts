@@ -57,11 +57,12 @@ interface JsonAddress {
   deprecated?: boolean;
 }
 
-async function addresses(): Promise<JsonAddress[]> {
-  const [{ addr_info }] = JSON.parse(await ip('-j', 'address', 'show', 'dev', INTERFACE)) as {
-    addr_info: JsonAddress[];
-  }[];
-  return addr_info;
+/** iproute2 leaves empty objects where it has filtered something out. */
+async function addresses(of: 'a' | 'b' = 'a', ...scope: string[]): Promise<JsonAddress[]> {
+  const { stdout } = await pair[of].run('ip', ['-6', '-j', 'address', 'show', 'dev', INTERFACE, ...scope]);
+  return (JSON.parse(stdout) as { addr_info?: JsonAddress[] }[])
+    .flatMap(({ addr_info }) => addr_info ?? [])
+    .filter(({ local }) => local !== undefined);
 }
 
 async function expectedAddresses(): Promise<string[]> {
@@ -97,8 +98,7 @@ async function agrees(): Promise<void> {
 }
 
 async function linkLocal(of: 'a' | 'b'): Promise<string> {
-  const { stdout } = await pair[of].run('ip', ['-6', '-j', 'address', 'show', 'dev', INTERFACE, 'scope', 'link']);
-  return (JSON.parse(stdout) as { addr_info: JsonAddress[] }[])[0].addr_info[0].local;
+  return (await addresses(of, 'scope', 'link'))[0].local;
 }
 
 /** A router advertisement (RFC 4861 §4.2) from B with a prefix to make addresses of. */
@@ -124,8 +124,7 @@ test.before(
     await ip('route', 'add', '2001:db8:1::/48', 'via', 'fd77::98', 'dev', INTERFACE, 'onlink', 'metric', '100');
     await ip('neigh', 'add', 'fd77::9', 'lladdr', '02:00:00:00:00:09', 'dev', INTERFACE, 'nud', 'permanent');
     await until('B’s link-local address is past detection', async () => {
-      const { stdout } = await pair.b.run('ip', ['-6', '-j', 'address', 'show', 'dev', INTERFACE, 'scope', 'link']);
-      const [one] = (JSON.parse(stdout) as { addr_info: JsonAddress[] }[])[0].addr_info;
+      const [one] = await addresses('b', 'scope', 'link');
       return one !== undefined && !one.tentative;
     });
     program = await startProgram(pair.a, 'netlink-tables', [INTERFACE, 'IPv6']);
