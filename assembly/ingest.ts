@@ -32,6 +32,7 @@ import { interfaceInit } from './ip/interface';
 import { neighboursInit, neighboursNeeded } from './ip/neighbour';
 import { outputInit } from './ip/output';
 import { pendingInit, pendingNeeded } from './ip/pending';
+import { reassemblyInit, reassemblyNeeded } from './ip/reassembly';
 import { routesInit, routesNeeded } from './ip/route';
 import { flushEvents } from './tcp/events';
 import { tcpFlush } from './tcp/output';
@@ -47,7 +48,14 @@ let initialised = false;
 /** Bytes of arena that init() takes with the configuration as it stands, receive pools not counted. */
 export function arenaNeeded(): u32 {
   return (
-    ringsNeeded() + zonesNeeded() + routesNeeded() + neighboursNeeded() + pendingNeeded() + tcpArenaNeeded() + 1024
+    ringsNeeded() +
+    zonesNeeded() +
+    routesNeeded() +
+    neighboursNeeded() +
+    pendingNeeded() +
+    reassemblyNeeded() +
+    tcpArenaNeeded() +
+    1024
   );
 }
 
@@ -87,6 +95,7 @@ export function init(): i32 {
   if (error == 0) error = routesInit();
   if (error == 0) error = neighboursInit();
   if (error == 0) error = pendingInit();
+  if (error == 0) error = reassemblyInit();
   if (error != 0) return error;
   rxPoolsInit();
   outputInit();

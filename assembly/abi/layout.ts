@@ -231,6 +231,17 @@ export const CFG_CHALLENGE_ACKS: u32 = 2308;
 export const CFG_MAX_ORPHANS: u32 = 2312;
 /** Timeouts or window probes of one segment after which such a connection is given up (Linux tcp_orphan_retries). */
 export const CFG_ORPHAN_RETRIES: u32 = 2316;
+/** Fragmented datagrams that may be incomplete at a time; 0: fragments are dropped. */
+export const CFG_REASM_DATAGRAMS: u32 = 2356;
+/** Receive objects that fragments may hold, and never more than an eighth of all. */
+export const CFG_REASM_OBJECTS: u32 = 2360;
+/** Payload bytes that fragments may hold (Linux ipfrag_high_thresh). */
+export const CFG_REASM_BYTES: u32 = 2364;
+/** From the first fragment that came to when the datagram is given up: IPv4, IPv6. */
+export const CFG_REASM_TIMEOUT_US: u32 = 2368;
+export const CFG_REASM_TIMEOUT6_US: u32 = 2372;
+/** Receive objects that out-of-order data of all connections together may hold; 0: a quarter of all. */
+export const CFG_OOO_TOTAL_OBJECTS: u32 = 2376;
 
 /**
  * Connections that may be doing something at the same time: those beyond it that do nothing are packed (tcp/park.ts). 0, or
@@ -353,6 +364,8 @@ export const EALREADY: i32 = 114;
 export const EINPROGRESS: i32 = 115;
 
 // ---- tables --------------------------------------------------------------------------------------------------
+/** Added to addressAdd()'s prefix length: ours, but not to speak from while there is another (RFC 4862 §5.5.4). */
+export const ADDRESS_DEPRECATED: u32 = 256;
 // What routeAt(index, at) writes. Prefix lengths count in the 128-bit space, IPv4 mapped.
 export const ROUTE_dst: u32 = 0;
 export const ROUTE_gateway: u32 = 16;

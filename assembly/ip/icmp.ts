@@ -1,4 +1,5 @@
-// ICMP, RFC 792: answers echo requests (CFGF_ICMP_ECHO) and hands errors about TCP segments to TCP.
+// ICMP, RFC 792: answers echo requests and tells senders of errors (CFGF_ICMP_ECHO), hands errors about TCP segments to
+// TCP.
 
 import {
   CNT_IcmpInDestUnreachs,
@@ -6,6 +7,7 @@ import {
   CNT_IcmpInErrors,
   CNT_IcmpInMsgs,
   CNT_IcmpOutEchoReps,
+  CNT_IcmpOutTimeExcds,
 } from '../abi/counters';
 import { CFGF_ICMP_ECHO, CFG_FLAGS, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EPROTO } from '../abi/layout';
 import { count } from '../abi/runtime';
@@ -41,6 +43,7 @@ import {
 } from '../wire/ipv4';
 import { tcpIcmpError } from '../tcp/icmp';
 import { isOursRaw } from './interface';
+import { mayError } from './limit';
 import { frameBegin, frameL4, framePayload, ipOutput } from './output';
 import { dstGet, dstMtu } from './route';
 
@@ -49,6 +52,9 @@ const PMTU_LEAST: u32 = 552;
 
 /** Local address, remote address of a quoted packet. */
 const QUOTED: u32 = <u32>memory.data(32, 16);
+
+/** An error with its quotation is not longer (RFC 1812 §4.3.2.3). */
+const ERROR_BYTES_MAX: u32 = 576;
 
 /** Bytes of the transport header that an error must quote (RFC 792): ports and sequence number. */
 const QUOTED_L4: u32 = 8;
@@ -123,6 +129,24 @@ function errnoOf(type: u32, code: u32): i32 {
   if (code == ICMP_PROTOCOL_UNREACH || code == ICMP_PORT_UNREACH) return ECONNREFUSED;
   // Network unreachable, unknown, prohibited, unreachable for this service (RFC 1122 §3.2.2.1).
   return code == 0 || code == 6 || code == 9 || code == 11 ? ENETUNREACH : EHOSTUNREACH;
+}
+
+/**
+ * Tells the sender of the packet at `ip`, `len` bytes of it, of an error (RFC 792), if the core does ICMP and the rate of
+ * errors allows it. `addrs`: local address, remote address.
+ */
+export function icmpError(type: u32, code: u32, ip: u32, len: u32, addrs: u32): void {
+  if (!(load<u32>(CFG_FLAGS) & CFGF_ICMP_ECHO)) return;
+  const dst = dstGet(addrs + 16);
+  if (dst == 0 || !mayError()) return;
+  const quoted = min(len, ERROR_BYTES_MAX - IPV4_HEADER - ICMP_DATA);
+  const f = frameBegin(1);
+  if (f == 0) return;
+  const l4 = frameL4(f);
+  store<u64>(l4, type | (code << 8));
+  store<u16>(l4, <u16>~fold(sum16(ip, quoted, type | (code << 8))), ICMP_CHECKSUM);
+  framePayload(ip, quoted);
+  if (ipOutput(dst, addrs, PROTO_ICMP, ICMP_DATA, quoted, 0) && type == ICMP_TIME_EXCEEDED) count(CNT_IcmpOutTimeExcds);
 }
 
 /** The neighbour that the packet at `ip`, of ours, was for does not answer: what a router would say (RFC 1122 §2.4). */

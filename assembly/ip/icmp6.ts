@@ -1,4 +1,4 @@
-// ICMPv6 (RFC 4443): echo (CFGF_ICMP_ECHO), errors about TCP segments, parameter problems; neighbour discovery is nd.ts.
+// ICMPv6 (RFC 4443): echo (CFGF_ICMP_ECHO), errors about TCP segments, errors of our own; neighbour discovery is nd.ts.
 
 import {
   CNT_Icmp6InDestUnreachs,
@@ -8,9 +8,10 @@ import {
   CNT_Icmp6InPktTooBigs,
   CNT_Icmp6OutEchoReplies,
   CNT_Icmp6OutParmProblems,
+  CNT_Icmp6OutTimeExcds,
 } from '../abi/counters';
 import { CFG_FLAGS, CFGF_ICMP_ECHO, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EPROTO } from '../abi/layout';
-import { count, nowUs } from '../abi/runtime';
+import { count } from '../abi/runtime';
 import { tcpIcmpError } from '../tcp/icmp';
 import { fold, pseudo6, sum16 } from '../wire/checksum';
 import {
@@ -35,27 +36,23 @@ import {
 import { PROTO_TCP } from '../wire/ipv4';
 import {
   IPV6_DST,
+  IPV6_FRAGMENT_HEADER,
   IPV6_HEADER,
   IPV6_MIN_MTU,
   IPV6_SRC,
   NEXT_FRAGMENT,
   NEXT_ICMPV6,
+  ipv6FragmentOffset,
   ipv6IsUnspecified,
   ipv6Next,
   ipv6Version,
 } from '../wire/ipv6';
 import { extAt, extNext, extensionsWalk } from './extension';
 import { isOurs, sourceFor } from './interface';
+import { mayError } from './limit';
 import { ndAdvert, ndSolicited } from './nd';
 import { frameBegin, frameL4, framePayload, ipOutput } from './output';
 import { dstGet, dstMtu } from './route';
-
-/** RFC 4443 §2.4 (f): errors in a burst, and how often another may follow. */
-const ERRORS_BURST: u32 = 10;
-const ERROR_INTERVAL_US: u64 = 100_000;
-
-let errorsLeft: u32 = ERRORS_BURST;
-let errorsFrom: u64 = 0;
 
 /** Local address (ours, when the packet was sent to a group), remote address of an answer. */
 const REPLY: u32 = <u32>memory.data(32, 16);
@@ -114,8 +111,8 @@ function error(p: u32, len: u32, type: u32): void {
   let at = extAt;
   if (extNext == NEXT_FRAGMENT) {
     // Only the first fragment has the ports.
-    if (load<u16>(at, 2) & 0xf8ff || load<u8>(at) != PROTO_TCP) return;
-    at += 8;
+    if (ipv6FragmentOffset(at) != 0 || load<u8>(at) != PROTO_TCP) return;
+    at += IPV6_FRAGMENT_HEADER;
   } else if (extNext != PROTO_TCP) return;
   if (at + 8 > end) return;
   memory.copy(QUOTED, inner + IPV6_SRC, 16);
@@ -143,20 +140,11 @@ export function icmp6Unresolved(ip: u32): void {
   tcpIcmpError(QUOTED, ip + IPV6_HEADER, 0, errnoOf(ICMPV6_DEST_UNREACH, ICMPV6_ADDRESS_UNREACH), false);
 }
 
-/** Whether an error may be sent now. */
-function mayError(): bool {
-  const earned = (nowUs - errorsFrom) / ERROR_INTERVAL_US;
-  if (earned != 0) {
-    errorsLeft = <u32>min<u64>(earned + errorsLeft, ERRORS_BURST);
-    errorsFrom = nowUs;
-  }
-  if (errorsLeft == 0) return false;
-  errorsLeft--;
-  return true;
-}
-
-/** Tells the sender of the packet at `ip`, `len` bytes of it, what is wrong at `pointer` (RFC 4443 §3.4). */
-export function icmp6Problem(ip: u32, len: u32, code: u32, pointer: u32, addrs: u32): void {
+/**
+ * Tells the sender of the packet at `ip`, `len` bytes of it, of an error (RFC 4443 §3), if the core does ICMP and the rate
+ * of errors allows it. `word`: what stands behind the checksum; `addrs`: local address, remote address.
+ */
+export function icmp6Error(type: u32, code: u32, word: u32, ip: u32, len: u32, addrs: u32): void {
   if (!(load<u32>(CFG_FLAGS) & CFGF_ICMP_ECHO) || ipv6IsUnspecified(addrs + 16)) return;
   const source = isOurs(addrs) ? addrs : sourceFor(addrs + 16, addrs + 16);
   const dst = dstGet(addrs + 16);
@@ -167,7 +155,14 @@ export function icmp6Problem(ip: u32, len: u32, code: u32, pointer: u32, addrs: 
   const quoted = min(len, IPV6_MIN_MTU - IPV6_HEADER - ICMPV6_DATA);
   const f = frameBegin(1);
   if (f == 0) return;
-  setIcmpv6(frameL4(f), ICMPV6_PARAMETER_PROBLEM, code, pointer);
+  setIcmpv6(frameL4(f), type, code, word);
   framePayload(ip, quoted);
-  if (ipOutput(dst, REPLY, NEXT_ICMPV6, ICMPV6_DATA, quoted, 0)) count(CNT_Icmp6OutParmProblems);
+  if (!ipOutput(dst, REPLY, NEXT_ICMPV6, ICMPV6_DATA, quoted, 0)) return;
+  if (type == ICMPV6_PARAMETER_PROBLEM) count(CNT_Icmp6OutParmProblems);
+  else if (type == ICMPV6_TIME_EXCEEDED) count(CNT_Icmp6OutTimeExcds);
+}
+
+/** Says what is wrong with the packet at `pointer` (RFC 4443 §3.4): as icmp6Error(). */
+export function icmp6Problem(ip: u32, len: u32, code: u32, pointer: u32, addrs: u32): void {
+  icmp6Error(ICMPV6_PARAMETER_PROBLEM, code, pointer, ip, len, addrs);
 }

@@ -10,6 +10,7 @@
 
 import { arenaAlloc } from '../abi/arena';
 import { CFG_FREE_RING, CFG_SEGMENT_RECORDS } from '../abi/layout';
+import { rxObjectTotal } from '../zbuf/rxpool';
 
 //  SendNode   0      4      8      12
 //             ├ next ┼ addr ┼ len ─┼ seq ┤          seq: sequence number of the first byte
@@ -75,6 +76,7 @@ let txFree: u32 = 0;
 let rxFree: u32 = 0;
 let sendNodes: u32 = 0;
 let rxPieces: u32 = 0;
+let rxUsed: u32 = 0;
 
 export function recordsArenaNeeded(): u32 {
   return (
@@ -106,6 +108,7 @@ export function recordsInit(): bool {
   sendFree = chain(send, sendNodes, SEND_NODE_BYTES);
   txFree = chain(tx, sendNodes, TX_SEG_BYTES);
   rxFree = chain(rx, rxPieces, RX_PIECE_BYTES);
+  rxUsed = 0;
   return true;
 }
 
@@ -127,6 +130,18 @@ export function sendNodeTotal(): u32 {
 /** Receive-piece records in all. */
 export function rxPieceTotal(): u32 {
   return rxPieces;
+}
+
+/**
+ * Eighths of all receive objects that data may hold which the application has not taken; one more for connections that are
+ * being read. Another is for fragments (ip/reassembly.ts), the last for what arrives.
+ */
+export const RX_EIGHTHS: u32 = 5;
+
+/** Receive pieces that there may still be before as many as `eighths` of all receive objects are in use. */
+export function rxPieceRoom(eighths: u32): u32 {
+  const most = (rxObjectTotal() >> 3) * eighths;
+  return most > rxUsed ? most - rxUsed : 0;
 }
 
 function chainLength(head: u32): u32 {
@@ -169,7 +184,10 @@ export function txSegFree(r: u32): void {
 /** 0 when none is left. */
 export function rxPieceAlloc(): u32 {
   const r = rxFree;
-  if (r) rxFree = load<u32>(r);
+  if (r) {
+    rxFree = load<u32>(r);
+    rxUsed++;
+  }
   return r;
 }
 
@@ -177,4 +195,5 @@ export function rxPieceAlloc(): u32 {
 export function rxPieceFree(r: u32): void {
   store<u32>(r, rxFree);
   rxFree = r;
+  rxUsed--;
 }

@@ -15,6 +15,7 @@ import { fold } from './checksum';
 @inline export const IPV4_VERSION_IHL: usize = 0;
 @inline export const IPV4_TOS: usize = 1;
 @inline export const IPV4_TOTAL: usize = 2;
+@inline export const IPV4_ID: usize = 4;
 @inline export const IPV4_FRAGMENT: usize = 6;
 @inline export const IPV4_TTL: usize = 8;
 @inline export const IPV4_PROTO: usize = 9;
@@ -31,6 +32,7 @@ export const IPV4_TTL_DEFAULT: u32 = 64;
 
 export const PROTO_ICMP: u32 = 1;
 export const PROTO_TCP: u32 = 6;
+export const PROTO_UDP: u32 = 17;
 
 /** More-fragments flag and fragment offset, as they lie in memory. */
 const FRAGMENT_RAW: u32 = 0xff3f;
@@ -76,6 +78,17 @@ export function ipv4Tos(p: u32): u32 {
 @inline
 export function ipv4IsFragment(p: u32): bool {
   return (load<u16>(p, IPV4_FRAGMENT) & FRAGMENT_RAW) != 0;
+}
+
+@inline
+export function ipv4MoreFragments(p: u32): bool {
+  return (load<u8>(p, IPV4_FRAGMENT) & 0x20) != 0;
+}
+
+/** Where a fragment's payload belongs, bytes. */
+@inline
+export function ipv4FragmentOffset(p: u32): u32 {
+  return (<u32>bswap<u16>(load<u16>(p, IPV4_FRAGMENT)) & 0x1fff) << 3;
 }
 
 @inline

@@ -29,6 +29,12 @@ export type ProfileParameters = Pick<
   | 'challengeAcksPerSecond'
   | 'maxOrphans'
   | 'orphanRetries'
+  | 'reasmDatagrams'
+  | 'reasmObjects'
+  | 'reasmBytes'
+  | 'reasmTimeoutUs'
+  | 'reasmTimeout6Us'
+  | 'oooTotalObjects'
   | 'tcpFlags'
 >;
 
@@ -70,6 +76,12 @@ const internet: ProfileParameters = {
   challengeAcksPerSecond: 1000, // RFC 5961 §7, each second a random number around it
   maxOrphans: 0, // a quarter of the connections
   orphanRetries: 8, // Linux tcp_orphan_retries
+  reasmDatagrams: 256,
+  reasmObjects: 1024,
+  reasmBytes: 4 * 1024 * 1024, // Linux ipfrag_high_thresh
+  reasmTimeoutUs: 30 * SECOND_US, // Linux ipfrag_time
+  reasmTimeout6Us: 60 * SECOND_US, // RFC 8200 §4.5
+  oooTotalObjects: 0, // a quarter of the receive objects
   tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_PMTU_BLACK_HOLE | L.CFGF_DELACK_RTT,
 };
 

@@ -51,6 +51,16 @@ export interface CoreConfig {
   maxOrphans: number;
   /** Timeouts or window probes of one segment after which such a connection is given up. */
   orphanRetries: number;
+  /** Fragmented datagrams that may be incomplete at a time; 0: fragments are dropped. */
+  reasmDatagrams: number;
+  /** Receive objects and payload bytes that fragments may hold. */
+  reasmObjects: number;
+  reasmBytes: number;
+  /** When an incomplete datagram is given up, IPv4 and IPv6. */
+  reasmTimeoutUs: number;
+  reasmTimeout6Us: number;
+  /** Receive objects that out-of-order data of all connections may hold; 0: a quarter of all. */
+  oooTotalObjects: number;
   /** CFGF_… of TCP's behaviour, beside those in `flags`. */
   tcpFlags: number;
   maxNeighbours: number;
@@ -256,6 +266,8 @@ function writeConfig(dv: DataView, config: CoreConfig, arenaEnd: number, zoneBas
     [L.CFG_MAX_NEIGHBOURS, config.maxNeighbours],
     [L.CFG_MAX_ROUTES, config.maxRoutes],
     [L.CFG_OOO_OBJECTS, config.oooObjects],
+    [L.CFG_REASM_DATAGRAMS, config.reasmDatagrams],
+    [L.CFG_REASM_OBJECTS, config.reasmObjects],
   ];
   writeWords(dv, words);
   writeParameters(dv, config);
@@ -289,6 +301,10 @@ export function writeParameters(dv: DataView, config: Omit<CoreConfig, 'mac'>): 
     [L.CFG_CHALLENGE_ACKS, config.challengeAcksPerSecond],
     [L.CFG_MAX_ORPHANS, config.maxOrphans],
     [L.CFG_ORPHAN_RETRIES, config.orphanRetries],
+    [L.CFG_REASM_BYTES, config.reasmBytes],
+    [L.CFG_REASM_TIMEOUT_US, config.reasmTimeoutUs],
+    [L.CFG_REASM_TIMEOUT6_US, config.reasmTimeout6Us],
+    [L.CFG_OOO_TOTAL_OBJECTS, config.oooTotalObjects],
   ]);
 }
 

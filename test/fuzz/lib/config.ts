@@ -16,10 +16,11 @@ const SHORT: Partial<CoreConfig> = {
 };
 
 export function someConfig(r: Random): Partial<CoreConfig> {
+  const seed = r.u32();
   const flag = (bit: number, n: number): number => (r.oneIn(n) ? 0 : bit);
   return {
     ...SHORT,
-    seed: BigInt(r.u32()),
+    seed: BigInt(seed),
     congestion: r.pick([L.CC_RENO, L.CC_CUBIC, L.CC_DCTCP]),
     flags:
       L.CFGF_ARP | L.CFGF_ICMP_ECHO | flag(L.CFGF_TIMESTAMPS, 3) | flag(L.CFGF_SACK, 4) | flag(L.CFGF_WINDOW_SCALE, 4),
@@ -39,6 +40,9 @@ export function someConfig(r: Random): Partial<CoreConfig> {
     eventRing: r.pick([256, 8]),
     segmentRecords: r.pick([1024, 1024, 64]),
     oooObjects: r.pick([64, 64, 4]),
+    oooTotalObjects: seed & 1 ? 8 : 0,
+    reasmDatagrams: seed & 2 ? 4 : 256,
+    reasmObjects: seed & 4 ? 16 : 1024,
     zones: r.pick([14, 5]),
     maxConnections: r.pick([32, 32, 4]),
   };
