@@ -141,6 +141,8 @@ export const CNT_Icmp6OutParmProblems: u32 = 180;
 export const CNT_TcpExtSyncookiesSent: u32 = 200;
 export const CNT_TcpExtSyncookiesRecv: u32 = 201;
 export const CNT_TcpExtSyncookiesFailed: u32 = 202;
+/** Challenge ACKs that the limit of all connections together has withheld. */
+export const CNT_TcpExtTCPACKSkippedChallenge: u32 = 203;
 // Fragments (Ip:, IpExt: and /proc/net/snmp6)
 export const CNT_IpReasmOKs: u32 = 224;
 /** Datagrams given up, and fragments that can belong to none. */
