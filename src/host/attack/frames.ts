@@ -121,6 +121,17 @@ export function icmp(type: number, code: number, rest: number, body: Uint8Array)
   return frame;
 }
 
+/** The packet in `frame` as if it were the fragment at `offset`, a multiple of 8, of a larger one. */
+export function fragment(frame: Uint8Array, id: number, offset: number, more: boolean): Uint8Array {
+  const copy = frame.slice();
+  const dv = new DataView(copy.buffer);
+  dv.setUint16(ETH + 4, id);
+  dv.setUint16(ETH + 6, (more ? 0x2000 : 0) | (offset >> 3));
+  dv.setUint16(ETH + 10, 0);
+  dv.setUint16(ETH + 10, checksum(copy, ETH, TCP, 0));
+  return copy;
+}
+
 /** The packet of the server's that an ICMP error is about: its IP header and 8 bytes. */
 export function quote(to: readonly number[], srcPort: number, dstPort: number, seq: number): Uint8Array {
   const there = { ...ends(SERVER_IP, to), srcMac: SERVER_MAC, dstMac: ATTACKER_MAC };

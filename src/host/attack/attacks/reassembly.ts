@@ -1,7 +1,7 @@
 // Data that must be kept until more comes (CVE-2018-5390), and data that nobody reads.
 import * as L from '../../core/layout.js';
 import { type Enemy, openEnemy } from '../enemy.js';
-import { ACK, PSH } from '../frames.js';
+import { ACK, fragment, PSH, segment, variant } from '../frames.js';
 import type { Attack } from '../run.js';
 import { ECHO, LAZY, type World } from '../world.js';
 import { flood } from './flood.js';
@@ -75,6 +75,18 @@ function unread(world: World, full: boolean): void {
   world.expect(world.most.rx < rxObjects, `all ${rxObjects} receive objects held`);
 }
 
+/** Fragments of datagrams that never become whole, from everywhere, at times overlapping. */
+function fragments(world: World, full: boolean): void {
+  const whole = segment({ dstPort: ECHO, flags: ACK | PSH, length: 1000 });
+  flood(world, full ? 1_000_000 : 60_000, () => {
+    const from = variant(whole, { src: (0xc6000000 | world.r.below(0x100000)) >>> 0 });
+    return fragment(from, world.r.below(64), 8 * world.r.below(500), world.r.below(8) !== 0);
+  });
+  world.look();
+  const { reasmObjects } = world.server.core.config;
+  world.expect(world.most.rx <= reasmObjects, `${world.most.rx} receive objects held`);
+}
+
 const COUNTERS = [L.CNT_TcpExtTCPOFOQueue, L.CNT_TcpExtTCPOFODrop, L.CNT_TcpExtTCPOFOMerge];
 
 export const reassembly: readonly Attack[] = [
@@ -107,6 +119,12 @@ export const reassembly: readonly Attack[] = [
     about: 'out-of-order segments that overlap each other in every way',
     counters: COUNTERS,
     run: overlaps,
+  },
+  {
+    name: 'fragments',
+    about: 'fragments of datagrams that never become whole, from a million addresses',
+    counters: [L.CNT_IpReasmReqds, L.CNT_IpReasmFails, L.CNT_IpExtReasmOverlaps, L.CNT_IpReasmTimeout],
+    run: fragments,
   },
   {
     name: 'unread',
