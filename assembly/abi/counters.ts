@@ -145,6 +145,8 @@ export const CNT_TcpExtSyncookiesFailed: u32 = 202;
 export const CNT_TcpExtTCPParked: u32 = 240;
 export const CNT_TcpExtTCPUnparked: u32 = 241;
 export const CNT_TcpExtTCPSlotsMissing: u32 = 242;
+/** Challenge ACKs that the limit of all connections together has withheld. */
+export const CNT_TcpExtTCPACKSkippedChallenge: u32 = 203;
 // Fragments (Ip:, IpExt: and /proc/net/snmp6)
 export const CNT_IpReasmOKs: u32 = 224;
 /** Datagrams given up, and fragments that can belong to none. */

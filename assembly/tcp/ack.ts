@@ -1,7 +1,8 @@
 // Acknowledgments in: RFC 9293 §3.10.7.4 fifth check, with RFC 5961 §5 on what to accept.
 
-import { CNT_TcpExtTCPChallengeACK, CNT_TcpExtTCPPureAcks } from '../abi/counters';
-import { CFG_RTO_MIN_US, CTL_TX_TAIL, TCP_CLOSE } from '../abi/layout';
+import { CNT_TcpExtTCPACKSkippedChallenge, CNT_TcpExtTCPChallengeACK, CNT_TcpExtTCPPureAcks } from '../abi/counters';
+import { CFG_CHALLENGE_ACKS, CFG_RTO_MIN_US, CTL_TX_TAIL, TCP_CLOSE } from '../abi/layout';
+import { rand32 } from '../abi/random';
 import { count, nowUs } from '../abi/runtime';
 import { timerCancel } from '../timer/wheel';
 import { segAck, segLen, segSeq, segWindow } from './arrival';
@@ -34,9 +35,36 @@ export function mayAnswer(t: Tcb): bool {
   return true;
 }
 
+const SECOND_US: u64 = 1_000_000;
+
+/** Challenge ACKs that are left of this second's, and when it ends. */
+let challengesLeft: u32 = 0;
+let challengesUntilUs: u64 = 0;
+
+/**
+ * The limit of all connections together (RFC 5961 §7). How many there are is drawn anew each second, between half and
+ * one and a half times CFG_CHALLENGE_ACKS: a number that is known could be counted down by a connection of the attacker's
+ * own, and what is missing of it would be those that a forged segment has drawn elsewhere (CVE-2016-5696).
+ */
+function challengesAllow(): bool {
+  const limit = load<u32>(CFG_CHALLENGE_ACKS);
+  if (limit == 0) return true;
+  if (nowUs >= challengesUntilUs) {
+    challengesUntilUs = nowUs + SECOND_US;
+    challengesLeft = ((limit + 1) >> 1) + (rand32() % limit);
+  }
+  if (challengesLeft == 0) return false;
+  challengesLeft--;
+  return true;
+}
+
 /** RFC 5961: asks the peer to prove that it meant it, at a limited rate (§7). */
 export function challengeAck(t: Tcb): void {
   if (!mayAnswer(t)) return;
+  if (!challengesAllow()) {
+    count(CNT_TcpExtTCPACKSkippedChallenge);
+    return;
+  }
   count(CNT_TcpExtTCPChallengeACK);
   ackSend(t);
 }

@@ -67,6 +67,7 @@ export function checkSequence(t: Tcb): bool {
     synSend(t);
     return false;
   }
+  if (segFlags & TCPF_SYN && t.state != TCP_SYN_RECV) return checkSyn(t);
   if (segLen != 0) {
     if (seqLe(end, t.rcvNxt)) {
       dsackSet(t, segSeq, segSeq + segLen);

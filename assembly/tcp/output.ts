@@ -22,7 +22,7 @@ import { synOwed } from './handshake';
 import { nowMs } from './isn';
 import { sackBytes } from './options';
 import { persistArm } from './persist';
-import { TXM_FIN, sendMarkGet, txSegAlloc, txSegFree } from './records';
+import { TXM_FIN, sendMarkGet, txSegAlloc, txSegFree, txSegScarce } from './records';
 import { retransmitLost } from './retransmit';
 import { rtoArm } from './rto';
 import { PIECES_MAX, segmentSend } from './segment';
@@ -57,6 +57,9 @@ import { nodeHolding, txSegAppend } from './txseg';
 import { prrSent } from './prr';
 import { lossTimerArm } from './tlp';
 import { frtoHolds, frtoSent } from './frto';
+
+/** Segments that a connection may have in flight when records are scarce: an initial window (RFC 6928) and some. */
+const SCARCE_SEGMENTS: u32 = 16;
 
 // ---- connections that want output, first in first out ----
 
@@ -236,6 +239,8 @@ function sendNew(t: Tcb): bool {
       flags |= TCPF_FIN;
       mark = TXM_FIN;
     }
+    // What is outstanding brings the ACK or the timeout that goes on from here.
+    if (coldOf(t).txCount >= SCARCE_SEGMENTS && txSegScarce()) break;
     if (!sendOne(t, len, flags, mark)) {
       blocked = true;
       break;

@@ -73,6 +73,7 @@ let sendMarks: u32 = 0;
 let sendAt: u32 = 0;
 let sendFree: u32 = 0;
 let txFree: u32 = 0;
+let txFreeCount: u32 = 0;
 let rxFree: u32 = 0;
 let sendNodes: u32 = 0;
 let rxPieces: u32 = 0;
@@ -107,6 +108,7 @@ export function recordsInit(): bool {
   if (!send || !tx || !rx || !sendMarks) return false;
   sendFree = chain(send, sendNodes, SEND_NODE_BYTES);
   txFree = chain(tx, sendNodes, TX_SEG_BYTES);
+  txFreeCount = sendNodes;
   rxFree = chain(rx, rxPieces, RX_PIECE_BYTES);
   rxUsed = 0;
   return true;
@@ -171,14 +173,24 @@ export function sendNodeFree(r: u32): void {
 /** 0 when none is left. */
 export function txSegAlloc(): u32 {
   const r = txFree;
-  if (r) txFree = load<u32>(r);
+  if (r) {
+    txFree = load<u32>(r);
+    txFreeCount--;
+  }
   return r;
+}
+
+/** Three quarters are taken: the rest is for connections that have few (output.ts). */
+@inline
+export function txSegScarce(): bool {
+  return txFreeCount < sendNodes >> 2;
 }
 
 @inline
 export function txSegFree(r: u32): void {
   store<u32>(r, txFree);
   txFree = r;
+  txFreeCount++;
 }
 
 /** 0 when none is left. */

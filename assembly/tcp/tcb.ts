@@ -169,7 +169,7 @@ export class Cold {
   minRtt: u32;
   /** Slot of the listener while the connection is half-open or in its accept queue. */
   listener: u32;
-  /** Links of the one list it is on: half-open, accept queue or TIME-WAIT. */
+  /** Links of the one list it is on: half-open, accept queue, orphans or TIME-WAIT. */
   listNext: u32;
   listPrev: u32;
   iss: u32;
@@ -187,6 +187,8 @@ export class Cold {
   peerMss: u16;
   ownMss: u16;
   sqCount: u32;
+  /** Records of transmitted segments. */
+  txCount: u32;
   keepTimeMs: u32;
   keepIntvlMs: u32;
   userTimeoutMs: u32;
@@ -375,6 +377,8 @@ export const F2_FRTO: u32 = 1 << 6;
 export const F2_FRTO_NEW: u32 = 1 << 7;
 /** The application has set the receive buffer: no autotuning. */
 export const F2_RCVBUF_LOCK: u32 = 1 << 8;
+/** Among the orphans (close.ts). */
+export const F2_ORPHAN_LIST: u32 = 1 << 10;
 /** A listener on :: that takes IPv6 only. */
 export const F2_V6ONLY: u32 = 1 << 30;
 /** A segment with an ECT or CE mark has arrived. */

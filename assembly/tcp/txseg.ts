@@ -38,6 +38,7 @@ export function txSegAppend(t: Tcb, at: u32, seq: u32, len: u32, node: u32, mark
   if (t.txTail) txSegAt(t.txTail).next = at;
   else t.txHead = at;
   t.txTail = at;
+  coldOf(t).txCount++;
 }
 
 /** Takes `space` sequence numbers of a segment with these marks off the block's sums. */
@@ -74,6 +75,7 @@ export function txSegAcked(t: Tcb, ack: u32): void {
   // In good order the last delivered segment tells nothing that the first one out of order does not.
   const disorder = t.flags & FL_SACK ? t.caState != CA_OPEN || t.sackedSegs != 0 : false;
   let segments: u32 = 0;
+  let freed: u32 = 0;
   let at = t.txHead;
   while (at) {
     const s = txSegAt(at);
@@ -93,11 +95,14 @@ export function txSegAcked(t: Tcb, ack: u32): void {
     if (mark & (TXM_SACKED | TXM_LOST)) forget(t, mark, space, true);
     const next = s.next;
     txSegFree(at);
+    freed++;
     at = next;
   }
   t.txHead = at;
   if (!at) t.txTail = 0;
-  coldOf(t).delivered += segments;
+  const c = coldOf(t);
+  c.delivered += segments;
+  c.txCount -= freed;
 }
 
 function shorten(t: Tcb, s: TxSeg, ack: u32): void {
@@ -134,6 +139,7 @@ export function txSegSplit(t: Tcb, at: u32, len: u32): bool {
   s.next = rest;
   if (t.txTail == at) t.txTail = rest;
   if (s.mark & TXM_SACKED) t.sackedSegs++;
+  coldOf(t).txCount++;
   return true;
 }
 
@@ -213,6 +219,7 @@ export function txSegPurge(t: Tcb): void {
     at = next;
   }
   t.txHead = t.txTail = 0;
+  coldOf(t).txCount = 0;
   t.sackedBytes = t.lostBytes = t.retransBytes = 0;
   t.sackedSegs = 0;
 }

@@ -1,5 +1,6 @@
 // A core driven by hand: frames go in and come out as bytes, time is a number that the caller moves. For tests and for
 // scripts; a stack has a link and a loop instead.
+import { performance } from 'node:perf_hooks';
 import { type Core, type CoreBuild, type CoreConfig, createCore, type InlineEvent } from './core.js';
 import * as L from './layout.js';
 
@@ -17,6 +18,8 @@ export interface DrivenCore {
   events(): [number, number, number, number][];
   freeRxObjects(): number;
   rxObjects: number;
+  /** Nanoseconds that the core has spent in inject(). */
+  busyNs: number;
 }
 
 const STRIDE = 2048;
@@ -59,6 +62,7 @@ export function driveCore(config: CoreConfig, options: DriveOptions = {}): Drive
     core,
     nowUs: 1_000_000,
     rxObjects: pool.count,
+    busyNs: 0,
     inject(...frames) {
       takeFreed();
       const at = u32[L.CTL_RX_AT >> 2] >> 2;
@@ -72,8 +76,10 @@ export function driveCore(config: CoreConfig, options: DriveOptions = {}): Drive
         u32[at + 4 * count + 2] = 0;
         count++;
       }
+      const started = performance.now();
       core.ingest(count, driven.nowUs);
       core.flush(driven.nowUs);
+      driven.busyNs += (performance.now() - started) * 1e6;
       return count;
     },
     poll() {
