@@ -38,7 +38,7 @@ import { tcpFlush } from './tcp/output';
 import { tcpArenaNeeded, tcpInit } from './tcp/tcb';
 import { timersInit, timersNext, timersRun } from './timer/wheel';
 import { rxPoolsInit } from './zbuf/rxpool';
-import { rxTake, zbufInit, zbufUnref, zbufUnrefChecked } from './zbuf/zbuf';
+import { rxTake, zbufCompleted, zbufInit, zbufUnref } from './zbuf/zbuf';
 import { zonesNeeded } from './zbuf/zone';
 
 let initialised = false;
@@ -109,7 +109,7 @@ function completions(): void {
     tail = head - (mask + 1);
   }
   while (tail != head) {
-    zbufUnrefChecked(load<u32>(at + ((tail & mask) << 2)));
+    zbufCompleted(load<u32>(at + ((tail & mask) << 2)));
     tail++;
   }
   store<u32>(CTL_DONE_TAIL, tail);
