@@ -1,6 +1,6 @@
 // lunet/zc: memory, connections and readiness without a copy and without an object per packet.
 import type { Core } from '../core/core.js';
-import { EV_ACCEPT, HEADROOM } from '../core/layout.js';
+import { CTL_FREE_HEAD, CTL_FREE_TAIL, EV_ACCEPT, HEADROOM } from '../core/layout.js';
 import { invalidArgType, outOfRange, validPort } from '../net/errors.js';
 import type { SocketHandler, Stack } from '../stack.js';
 import { Callbacks } from './callbacks.js';
@@ -16,6 +16,8 @@ export const MAX_OBJECT_BYTES = 65536;
 export const MAX_MESSAGE_BYTES = MAX_OBJECT_BYTES - HEADROOM;
 
 const VIEW_CACHE_ENTRIES = 1024;
+const FREE_HEAD = CTL_FREE_HEAD >> 2;
+const FREE_TAIL = CTL_FREE_TAIL >> 2;
 
 export interface ZcListenOptions {
   port: number;
@@ -93,8 +95,11 @@ export class Zc {
 
   /** One reference less; the last one gives the object back. Any address in the object will do. */
   free(addr: number): void {
-    const result = this.#core.free(addr);
-    if (result < 0) throw refused(this.#core, -result, 'free', addr, 1);
+    const core = this.#core;
+    const result = core.free(addr);
+    if (result < 0) throw refused(core, -result, 'free', addr, 1);
+    // A link that has run out of receive objects wakes nobody: a sleeping loop has to hand it those that come back.
+    if (core.u32[FREE_HEAD] !== core.u32[FREE_TAIL] && !this.stack.turning) this.stack.kick();
   }
 
   /** Bytes from `addr` to the end of its object: 0 when it is in none. */

@@ -175,7 +175,10 @@ test('acknowledged before the link has finished, or after: the object is given b
     sendMessage(p, 400);
     assert.is(core.zbufInUse(), 1, 'no header object');
     const acknowledge = (): void => p.in('.', { ack: 401 });
-    const complete = (): void => void (p.m.take(), core.ingest(0, p.m.nowUs));
+    const complete = (): void => {
+      p.m.take();
+      core.ingest(0, p.m.nowUs);
+    };
     if (acknowledgedFirst) acknowledge();
     else complete();
     assert.is(core.zbufInUse(), 1);
