@@ -1,11 +1,15 @@
 // A link that ends in a mirror: what a stack sends to MIRROR comes back from there. A stack with one address can so talk
 // to itself, over a link that allocates nothing.
+import { writeAddress } from '../../src/host/core/address.js';
 import * as L from '../../src/host/core/layout.js';
+import { openStack } from '../../src/host/index.js';
 import type { Link, LinkAttachment, LinkPlacement } from '../../src/host/link/link.js';
+import type { LoopOptions } from '../../src/host/loop/loop.js';
+import { createZc, type Zc } from '../../src/host/zc/index.js';
 
 /** Where the mirror seems to be, in the stack's own subnet. */
 export const MIRROR = '10.0.0.2';
-export const MIRROR_MAC = new Uint8Array([2, 0, 0, 0, 0, 2]);
+const MIRROR_MAC = new Uint8Array([2, 0, 0, 0, 0, 2]);
 const OWN_MAC = new Uint8Array([2, 0, 0, 0, 0, 1]);
 const STRIDE = 2048;
 const BURST = 32;
@@ -122,4 +126,21 @@ export function mirrorLink(): Link {
     stats: () => ({}),
     close() {},
   };
+}
+
+/** lunet/zc on a mirror. */
+export async function openMirrored(loop: LoopOptions = {}): Promise<Zc> {
+  const stack = await openStack({
+    link: mirrorLink(),
+    address: '10.0.0.1/24',
+    zones: 8,
+    rxZones: 2,
+    maxConnections: 64,
+    loop,
+  });
+  const { core } = stack;
+  writeAddress(core.u8, core.scratch, MIRROR);
+  core.u8.set(MIRROR_MAC, core.scratch + 16);
+  core.neighSet(core.scratch, core.scratch + 16);
+  return createZc(stack);
 }

@@ -3,10 +3,8 @@
 import { GCProfiler, getHeapStatistics } from 'node:v8';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { writeAddress } from '../../src/host/core/address.js';
-import { openStack } from '../../src/host/index.js';
-import { createZc, ZC_IN, ZC_OUT, ZC_RDHUP, type Zc, type ZcConnection } from '../../src/host/zc/index.js';
-import { MIRROR, MIRROR_MAC, mirrorLink } from '../helpers/mirror-link.js';
+import { ZC_IN, ZC_OUT, ZC_RDHUP, type Zc, type ZcConnection } from '../../src/host/zc/index.js';
+import { MIRROR, openMirrored } from '../helpers/mirror-link.js';
 import { finish } from '../helpers/zc-pair.js';
 
 const WARM_UP = 60_000;
@@ -48,22 +46,6 @@ function meter(): { echoed(): boolean; result: Promise<number> } {
   };
 }
 
-async function open(): Promise<Zc> {
-  const stack = await openStack({
-    link: mirrorLink(),
-    address: '10.0.0.1/24',
-    zones: 8,
-    rxZones: 2,
-    maxConnections: 64,
-    loop: { yieldUs: 20_000 },
-  });
-  const { core } = stack;
-  writeAddress(core.u8, core.scratch, MIRROR);
-  core.u8.set(MIRROR_MAC, core.scratch + 16);
-  core.neighSet(core.scratch, core.scratch + 16);
-  return createZc(stack);
-}
-
 async function judge(zc: Zc, result: Promise<number>): Promise<void> {
   try {
     const bytes = await result;
@@ -76,7 +58,7 @@ async function judge(zc: Zc, result: Promise<number>): Promise<void> {
 }
 
 test('callbacks, send() of received pieces and sendv() of an iov', async () => {
-  const zc = await open();
+  const zc = await openMirrored({ yieldUs: 20_000 });
   const iov = zc.iov(2);
   zc.listen(
     { port: 7 },
@@ -114,7 +96,7 @@ test('callbacks, send() of received pieces and sendv() of an iov', async () => {
 });
 
 test('polls: what a turn takes, shared by the connections that were ready in it', async () => {
-  const zc = await open();
+  const zc = await openMirrored({ yieldUs: 20_000 });
   const pieces = zc.iov(8);
   const take = (connection: ZcConnection, back: boolean): number => {
     let taken = 0;
