@@ -25,6 +25,7 @@ export { recordsInUse } from './tcp/records';
 export { rxPoolAdd } from './zbuf/rxpool';
 export {
   apiAlloc as alloc,
+  apiAllocMessage as allocMessage,
   apiDup as dup,
   apiFree as free,
   apiObjectEnd as objectEnd,

@@ -40,7 +40,7 @@ import { parkIdle } from './tcp/park';
 import { tcpArenaNeeded, tcpInit } from './tcp/tcb';
 import { noticeAbsence, timersInit, timersNext, timersRun } from './timer/wheel';
 import { rxPoolsInit } from './zbuf/rxpool';
-import { rxTake, zbufInit, zbufUnref, zbufUnrefChecked } from './zbuf/zbuf';
+import { rxTake, zbufCompleted, zbufInit, zbufUnref } from './zbuf/zbuf';
 import { zonesNeeded } from './zbuf/zone';
 
 let initialised = false;
@@ -127,7 +127,7 @@ function completions(): void {
     tail = head - (mask + 1);
   }
   while (tail != head) {
-    zbufUnrefChecked(load<u32>(at + ((tail & mask) << 2)));
+    zbufCompleted(load<u32>(at + ((tail & mask) << 2)));
     tail++;
   }
   store<u32>(CTL_DONE_TAIL, tail);

@@ -21,6 +21,10 @@ struct Segment {
   uint32_t addr;
   uint32_t len;
   uint32_t flags;
+  uint32_t offload;
+
+  /** Bytes of headers at its beginning, when it is a TCP frame's first: payload may follow them in the same segment. */
+  uint32_t headers() const { return (offload & 0xff) + ((offload >> 8) & 0xff) + ((offload >> 16) & 0xff); }
 };
 
 inline Segment segmentAt(const uint8_t* entries, uint32_t mask, uint32_t index) {
@@ -29,6 +33,7 @@ inline Segment segmentAt(const uint8_t* entries, uint32_t mask, uint32_t index) 
   memcpy(&segment.addr, at + TXD_ADDR, 4);
   memcpy(&segment.len, at + TXD_LEN, 4);
   memcpy(&segment.flags, at + TXD_FLAGS, 4);
+  memcpy(&segment.offload, at + TXD_OFFLOAD, 4);
   return segment;
 }
 
@@ -201,7 +206,8 @@ uint32_t Port::stageFrame(uint32_t tail, uint32_t head) {
     completeSegments(tail, segments);
     return segments;
   }
-  rte_mbuf* frame = multiSegment_ ? chain(tail, segments) : gather(tail, segments, static_cast<uint32_t>(bytes));
+  const bool lend = multiSegment_ || (segments == 1 && lendsSingle_);
+  rte_mbuf* frame = lend ? chain(tail, segments) : gather(tail, segments, static_cast<uint32_t>(bytes));
   if (unlikely(!frame)) {
     counts_.txNoSegment++;
     return 0;
@@ -246,8 +252,9 @@ rte_mbuf* Port::gather(uint32_t tail, uint32_t segments, uint32_t bytes) {
     const Segment segment = segmentAt(txRing_.entries, txRing_.mask, tail + i);
     memcpy(to, reinterpret_cast<void*>(delta_ + segment.addr), segment.len);
     to += segment.len;
-    // The first segment is the headers; what follows is payload.
+    // The first segment is the headers, and payload where it lies right behind them.
     if (i > 0) *linkCopiedBytes_ += segment.len;
+    else if (const uint32_t headers = segment.headers(); headers != 0) *linkCopiedBytes_ += segment.len - headers;
     complete(segment.addr);
   }
   frame->data_len = static_cast<uint16_t>(bytes);

@@ -112,6 +112,7 @@ Outcome Port::open() {
     return failure;
   }
   multiSegment_ = options_.forceMultiSegment || (info_.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0;
+  lendsSingle_ = options_.xdpInterface.empty();
   if (info_.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) txOffloads_ |= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
   if ((info_.tx_offload_capa & kChecksumOffloads) == kChecksumOffloads) txOffloads_ |= kChecksumOffloads;
   return {};
@@ -130,7 +131,7 @@ Outcome Port::attach(const Zones::Request& request, uint32_t rxZones) {
   poolRequest_.maxObjectBytes = options_.maxObjectBytes;
   poolRequest_.minObjects = options_.minObjects;
   Outcome failure = pool_.create(zones_, poolRequest_);
-  if (!failure && multiSegment_) {
+  if (!failure && (multiSegment_ || lendsSingle_)) {
     failure = createSegmentPool("lunet_tx" + std::to_string(port_), kSegments, this, segmentFreed, &segmentPool_);
   }
   if (failure) {

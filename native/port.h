@@ -148,6 +148,8 @@ class Port {
   rte_eth_dev_info info_ = {};
   uint64_t txOffloads_ = 0;
   bool multiSegment_ = false;
+  /** A frame of one segment goes to the driver where it lies. AF_XDP sends only what lies in its UMEM, the receive pool. */
+  bool lendsSingle_ = false;
   std::vector<int> deviceFds_;
   std::vector<int> queueFds_;
   std::unique_ptr<XdpProgram> xdp_;

@@ -79,6 +79,8 @@ export const TXF_END: u32 = 2;
 export const TXF_IP_CSUM: u32 = 4;
 /** The link must fill the TCP checksum; the field holds the pseudo-header sum. */
 export const TXF_TCP_CSUM: u32 = 8;
+/** Room for headers in front of what allocMessage() gives. */
+export const HEADROOM: u32 = 128;
 /** Segments a frame may have at most, the header segment included. */
 export const TX_MAX_SEGS: u32 = 9;
 

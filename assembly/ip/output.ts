@@ -17,6 +17,9 @@
 // Header object (128 bytes), the frame in front of the L4 header and the options' room behind it:
 //   0        10         24           30         44            64                       128
 //   ├ unused ┼ (IPv6: ethernet, header ┼ ethernet ┼ ipv4 header)┼ L4 header, ≤ 64 bytes ─┤
+//
+// A frame that begins in an object's headroom (ip/headroom.ts) is laid out alike from an address `f` before its L4
+// header, and the header object's part is that object's.
 
 import {
   CNT_Ip6OutNoRoutes,
@@ -50,6 +53,7 @@ import { fold, pseudo4, pseudo6, sum16, sumAppend } from '../wire/checksum';
 import { ETHERTYPE_IPV4_RAW, ETHERTYPE_IPV6_RAW, ETH_HEADER, setEth } from '../wire/ethernet';
 import { IPV4_HEADER, IPV4_TTL_DEFAULT, PROTO_TCP, isMapped, mappedRaw, setIpv4 } from '../wire/ipv4';
 import { setTcpChecksum } from '../wire/tcp';
+import { headerRelease } from '../zbuf/headroom';
 import { zbufAllocHeader, zbufRef, zbufUnref } from '../zbuf/zbuf';
 import { ourMac } from './interface';
 import { neighbourMac, neighbourQueue, neighbourUsable } from './neighbour';
@@ -66,6 +70,8 @@ import { ICMPV6_CHECKSUM } from '../wire/icmpv6';
 let frame: u32 = 0;
 /** Its payload segments so far: in the ring behind the slot at the head. */
 let pieces: u32 = 0;
+/** Bytes of payload right behind the L4 header, in its segment. */
+let attached: u32 = 0;
 
 let ringAt: u32 = 0;
 let ringMask: u32 = 0;
@@ -102,8 +108,7 @@ export function frameBegin(maxPieces: u32): u32 {
     count(CNT_TxRingFull);
     return 0;
   }
-  frame = f;
-  pieces = 0;
+  frameAdopt(f);
   return f;
 }
 
@@ -143,14 +148,14 @@ export function frameAppend(addr: u32, len: u32): void {
 /** Gives back a frame that was begun and will not be sent. */
 export function frameDrop(): void {
   for (let i: u32 = 1; i <= pieces; i++) zbufUnref(load<u32>(txSlot(i), TXD_ADDR));
-  zbufUnref(frame);
+  headerRelease(frame);
   frame = 0;
 }
 
 /** Checksum of the L4 header and the payload pieces behind the ring's head. */
 function l4Sum(l4: u32, l4Len: u32, acc: u64): u32 {
-  acc = sum16(l4, l4Len, acc);
-  let odd = false;
+  acc = sum16(l4, l4Len + attached, acc);
+  let odd = (attached & 1) != 0;
   for (let i: u32 = 1; i <= pieces; i++) {
     const at = txSlot(i);
     const len = load<u32>(at, TXD_LEN);
@@ -215,7 +220,9 @@ export function ipOutput(dst: u32, addrs: u32, proto: u32, l4Len: u32, payloadLe
     ? finish4(addrs, proto, l4Len, payloadLen, service)
     : finish6(addrs, proto, l4Len, payloadLen, service);
   const ipLen = v4 ? IPV4_HEADER : IPV6_HEADER;
-  const headerLen = ETH_HEADER + ipLen + l4Len;
+  // From here on the first segment is what counts, not where in it the payload begins.
+  const headerLen = ETH_HEADER + ipLen + l4Len + attached;
+  payloadLen -= attached;
   const offload = ETH_HEADER | (ipLen << 8) | (l4Len << 16);
   const neighbour = dstNeighbour(dst);
   if (neighbour != 0 && neighbourUsable(neighbour)) {
@@ -248,9 +255,15 @@ export function frameAdopt(f: u32): void {
   assert(frame == 0, 'a frame is being built already');
   frame = f;
   pieces = 0;
+  attached = 0;
 }
 
-/** Ends the frame with its Ethernet header: `headerLen` bytes from there, then the payload. */
+/** `len` bytes of payload lie right behind the L4 header of the frame that has just been begun. */
+export function frameAttach(len: u32): void {
+  attached = len;
+}
+
+/** Ends the frame with its Ethernet header: `headerLen` bytes from there in one segment, then the payload's pieces. */
 export function framePublish(mac: u64, typeRaw: u32, headerLen: u32, payloadLen: u32, flags: u32, offload: u32): void {
   const f = frame;
   const n = pieces;

@@ -8,6 +8,7 @@ import {
 } from '../abi/counters';
 import { TX_MAX_SEGS } from '../abi/layout';
 import { count } from '../abi/runtime';
+import { frameBeginInRoom } from '../ip/headroom';
 import { frameBegin, frameL4, framePayload, ipOutput } from '../ip/output';
 import {
   TCPF_ACK,
@@ -21,7 +22,8 @@ import {
   setTcpUrgent,
   setTcpWindow,
 } from '../wire/tcp';
-import { optWrite, optWriteSyn, sackBytes } from './options';
+import { zbufRooms } from '../zbuf/zbuf';
+import { optBytes, optWrite, optWriteSyn, sackBytes } from './options';
 import { asLinuxReceiver, linuxInitialWindow, linuxSent, linuxWindow } from './linux';
 import { seqGt } from './seq';
 import { sendNodeAt } from './sendq';
@@ -121,11 +123,27 @@ function pieceCount(node: u32, seq: u32, len: u32): u32 {
  * acknowledgment and the window of this moment, so no ACK is owed afterwards. False when there is no room.
  */
 export function segmentSend(t: Tcb, seq: u32, node: u32, len: u32, flags: u32): bool {
-  const f = frameBegin(pieceCount(node, seq, len));
-  if (!f) return false;
-  const h = frameL4(f);
+  const pieces = pieceCount(node, seq, len);
   let sack = sackBytes(t);
   if (sack != 0 && len + sack > <u32>t.sndMss) sack = 0;
+  let at = node;
+  let from = seq;
+  let left = len;
+  let f: u32 = 0;
+  if (zbufRooms != 0 && len != 0) {
+    const n = sendNodeAt(node);
+    const skip = seq - n.seq;
+    const first = min(len, n.len - skip);
+    f = frameBeginInRoom(n.addr + skip, first, TCP_HEADER + optBytes(t, sack), pieces - 1);
+    if (f) {
+      at = n.next;
+      from += first;
+      left -= first;
+    }
+  }
+  if (!f) f = frameBegin(pieces);
+  if (!f) return false;
+  const h = frameL4(f);
   const length = TCP_HEADER + optWrite(t, h + TCP_HEADER, sack);
   const c = coldOf(t);
   let service = serviceOf(c);
@@ -136,9 +154,6 @@ export function segmentSend(t: Tcb, seq: u32, node: u32, len: u32, flags: u32): 
   }
   putHeader(t, h, seq, t.rcvNxt, length, flags, windowToOffer(t));
   if (c.flags2 & F2_SND_URG) urgentPut(t, h, seq);
-  let at = node;
-  let from = seq;
-  let left = len;
   while (left != 0) {
     const n = sendNodeAt(at);
     const skip = from - n.seq;

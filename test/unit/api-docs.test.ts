@@ -18,7 +18,10 @@ const expected = [
   /listening on \{ address: '0\.0\.0\.0', family: 'IPv4', port: \d+ \}/,
   /you asked for \/page/,
   /echo: no copy/,
+  /published to 3 with true references\n(member \d heard news\n){3}/,
+  /kept: first second third\nfreed twice: ERR_LUNET_ZBUF_FREED/,
   /echo: once a burst/,
+  /through the proxy: there and back/,
 ];
 
 test.before(() => {

@@ -89,6 +89,7 @@ type CoreExports = {
   poll(nowUs: number): number;
   flush(nowUs: number): void;
   alloc(size: number): number;
+  allocMessage(size: number): number;
   dup(addr: number): number;
   free(addr: number): number;
   objectEnd(addr: number): number;
