@@ -34,6 +34,7 @@ import { outputInit } from './ip/output';
 import { pendingInit, pendingNeeded } from './ip/pending';
 import { routesInit, routesNeeded } from './ip/route';
 import { flushEvents } from './tcp/events';
+import { groEnd } from './tcp/gro';
 import { tcpFlush } from './tcp/output';
 import { tcpArenaNeeded, tcpInit } from './tcp/tcb';
 import { noticeAbsence, timersInit, timersNext, timersRun } from './timer/wheel';
@@ -147,6 +148,7 @@ export function ingest(n: u32, now: f64): void {
     frameInput(addr, len, load<u32>(at, RXD_FLAGS));
     zbufUnref(addr);
   }
+  groEnd();
   countAdd(CNT_RxFrames, frames);
   countAdd(CNT_RxBytes, bytes);
   flushEvents();

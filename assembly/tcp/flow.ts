@@ -33,6 +33,7 @@ export function flowInit(): bool {
   if (!table) return false;
   mask = entries - 1;
   used = 0;
+  recent = 0;
   key0 = rand64();
   key1 = rand64() | 1;
   return true;
@@ -66,15 +67,22 @@ function same(tcb: u32, addresses: u32, ports: u32): bool {
   );
 }
 
+/** The connection found last: in a burst its next segment is likely to follow. 0 = none. */
+let recent: u32 = 0;
+
 /** The connection with this 4-tuple, or 0. */
 export function flowFind(addresses: u32, ports: u32): u32 {
+  if (recent != 0 && same(recent, addresses, ports)) return recent;
   const hash = flowHash(addresses, ports);
   let i = hash & mask;
   while (true) {
     const entry = table + i * ENTRY_BYTES;
     const tcb = load<u32>(entry, 4);
     if (tcb == 0) return 0;
-    if (load<u32>(entry) == hash && same(tcb, addresses, ports)) return tcb;
+    if (load<u32>(entry) == hash && same(tcb, addresses, ports)) {
+      recent = tcb;
+      return tcb;
+    }
     i = (i + 1) & mask;
   }
 }
@@ -94,6 +102,7 @@ export function flowRemove(t: Tcb): void {
   if (!(t.flags & FL_IN_FLOWS)) return;
   t.flags &= ~FL_IN_FLOWS;
   const at = addressOf(t);
+  if (recent == at) recent = 0;
   let hole = flowHash(addressesOf(t), t.ports) & mask;
   while (load<u32>(table + hole * ENTRY_BYTES, 4) != at) hole = (hole + 1) & mask;
   let i = hole;

@@ -103,7 +103,7 @@ function putHeader(t: Tcb, h: u32, seq: u32, ack: u32, length: u32, flags: u32, 
 
 /** Number of pieces that [seq, seq + len) spans from `node` on. */
 @inline
-function pieceCount(node: u32, seq: u32, len: u32): u32 {
+export function pieceCount(node: u32, seq: u32, len: u32): u32 {
   let pieces: u32 = 0;
   const end = seq + len;
   let at = node;
@@ -116,13 +116,28 @@ function pieceCount(node: u32, seq: u32, len: u32): u32 {
   return pieces;
 }
 
-/**
- * Sends a segment of a synchronized connection: `len` bytes from `seq` on, which `node` holds. It carries the
- * acknowledgment and the window of this moment, so no ACK is owed afterwards. False when there is no room.
- */
-export function segmentSend(t: Tcb, seq: u32, node: u32, len: u32, flags: u32): bool {
-  const f = frameBegin(pieceCount(node, seq, len));
-  if (!f) return false;
+/** Adds `len` bytes from `seq` on, which `node` holds, to the frame being built. */
+@inline
+export function payloadPut(node: u32, seq: u32, len: u32): void {
+  let at = node;
+  let from = seq;
+  let left = len;
+  while (left != 0) {
+    const n = sendNodeAt(at);
+    const skip = from - n.seq;
+    const take = min(left, n.len - skip);
+    framePayload(n.addr + skip, take);
+    from += take;
+    left -= take;
+    at = n.next;
+  }
+}
+
+// Result of segmentHeader(): what ipOutput() takes as `service`.
+export let headerService: u32 = 0;
+
+/** Writes the header of a segment into the frame `f` and returns its length. */
+export function segmentHeader(t: Tcb, f: u32, seq: u32, len: u32, flags: u32): u32 {
   const h = frameL4(f);
   let sack = sackBytes(t);
   if (sack != 0 && len + sack > <u32>t.sndMss) sack = 0;
@@ -136,22 +151,30 @@ export function segmentSend(t: Tcb, seq: u32, node: u32, len: u32, flags: u32): 
   }
   putHeader(t, h, seq, t.rcvNxt, length, flags, windowToOffer(t));
   if (c.flags2 & F2_SND_URG) urgentPut(t, h, seq);
-  let at = node;
-  let from = seq;
-  let left = len;
-  while (left != 0) {
-    const n = sendNodeAt(at);
-    const skip = from - n.seq;
-    const take = min(left, n.len - skip);
-    framePayload(n.addr + skip, take);
-    from += take;
-    left -= take;
-    at = n.next;
-  }
-  ipOutput(t.dst, addressesOf(t), PROTO_TCP, length, len, service);
-  if (asLinuxReceiver()) linuxSent(t, len);
+  headerService = service;
+  return length;
+}
+
+/** A segment has taken the acknowledgment with it: none is owed. */
+@inline
+export function ackCarried(t: Tcb): void {
   t.rcvWup = t.rcvNxt;
   t.flags &= ~(FL_ACK_NOW | FL_ACK_DELAYED);
+}
+
+/**
+ * Sends a segment of a synchronized connection: `len` bytes from `seq` on, which `node` holds. It carries the
+ * acknowledgment and the window of this moment, so no ACK is owed afterwards. False when there is no room.
+ */
+export function segmentSend(t: Tcb, seq: u32, node: u32, len: u32, flags: u32): bool {
+  const f = frameBegin(pieceCount(node, seq, len));
+  if (!f) return false;
+  const length = segmentHeader(t, f, seq, len, flags);
+  payloadPut(node, seq, len);
+  ipOutput(t.dst, addressesOf(t), PROTO_TCP, length, len, headerService);
+  if (asLinuxReceiver()) linuxSent(t, len);
+  ackCarried(t);
+  const c = coldOf(t);
   c.segsOut++;
   if (len) {
     c.dataSegsOut++;
