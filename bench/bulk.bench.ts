@@ -35,6 +35,7 @@ function openBulk(name: string, mtu: number, flags: number, offloads = {}): Case
     name,
     operations: WRITES,
     bytes: WRITE_BYTES,
+    offloads: pair.offloads,
     pair,
     run() {
       const goal = sent + WRITES * WRITE_BYTES;

@@ -4,7 +4,7 @@ import { type Core, type CoreConfig, createCore, type InlineEvent } from '../src
 import * as L from '../src/host/core/layout.js';
 import type { Link } from '../src/host/link/link.js';
 import { memoryLink } from '../src/host/link/memory.js';
-import type { OffloadSwitches } from '../src/host/link/offloads.js';
+import { type OffloadSwitches, offloadsText } from '../src/host/link/offloads.js';
 import { profiles } from '../src/host/profiles.js';
 
 export interface End {
@@ -18,6 +18,8 @@ export interface End {
 export interface Pair {
   readonly server: End;
   readonly client: End;
+  /** What is on, in words. */
+  readonly offloads: string;
   /** One turn of each. */
   turn(): void;
   close(): void;
@@ -90,9 +92,13 @@ export function openPair(mtu = 1500, flags = 0, offloads: Partial<OffloadSwitche
   const hub = `bench${hubs++}`;
   const server = openEnd(hub, `${SERVER_ADDRESS}/24`, mtu, flags, offloads);
   const client = openEnd(hub, '10.0.0.2/24', mtu, flags, offloads);
+  const gso = (flags & L.CFGF_NO_GSO) === 0;
+  const gro = (flags & L.CFGF_NO_GRO) === 0;
+  const words = offloadsText({ ...client.link.info.offloads, gso, gro });
   return {
     server,
     client,
+    offloads: flags & L.CFGF_TX_NO_CSUM ? `no checksums at all; ${words}` : words,
     turn() {
       client.turn();
       server.turn();
