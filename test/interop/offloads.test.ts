@@ -10,7 +10,7 @@ import { contentHash } from './programs/content.js';
 const TAP = 'lunettap1';
 const KERNEL = '10.98.0.1';
 const LUNET = '10.98.0.2';
-const BYTES = 24 * MIB;
+const BYTES = 8 * MIB;
 
 let pair: NamespacePair;
 test.before.each(() => {
