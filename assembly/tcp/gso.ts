@@ -107,9 +107,8 @@ let firstRecord: u32 = 0;
 
 /** Whether the segments of a run say the same in everything that gsoSend() copies. */
 @inline
-function uniform(t: Tcb, len: u32): bool {
+function uniform(t: Tcb): bool {
   return (
-    len != 0 &&
     (load<u32>(CFG_FLAGS) & CFGF_NO_GSO) == 0 &&
     (coldOf(t).flags2 & (F2_SND_URG | F2_CWR_OWED)) == 0 &&
     sackBytes(t) == 0 &&
@@ -127,9 +126,10 @@ export function gsoSend(t: Tcb, record: u32, seq: u32, node: u32, len: u32, flag
     cutEnd(t);
   }
   if (run == COPY && len != 0) return copySend(seq, node, len, flags);
-  if (!uniform(t, len)) return segmentSend(t, seq, node, len, flags);
+  // What nothing follows is no run.
+  if (t.sndEnd - seq <= len || !uniform(t)) return segmentSend(t, seq, node, len, flags);
   const config = load<u32>(CFG_FLAGS);
-  if ((config & (CFGF_TX_TSO | CFGF_TX_CSUM | CFGF_TX_NO_CSUM)) == (CFGF_TX_TSO | CFGF_TX_CSUM) && cutBegins(t, len)) {
+  if ((config & (CFGF_TX_TSO | CFGF_TX_CSUM | CFGF_TX_NO_CSUM)) == (CFGF_TX_TSO | CFGF_TX_CSUM) && cutBegins(t)) {
     return cutBegin(t, record, seq, node, len, flags);
   }
   const head = load<u32>(CTL_TX_HEAD);
@@ -269,9 +269,8 @@ function countSent(t: Tcb): void {
 
 /** Whether a frame for the link begins with this segment. */
 @inline
-function cutBegins(t: Tcb, len: u32): bool {
-  if (!isV4(t) || t.sndEnd - t.sndNxt <= len) return false;
-  return txRoom() >= TX_MAX_SEGS && pathReady(t.dst, addressesOf(t) + 16);
+function cutBegins(t: Tcb): bool {
+  return isV4(t) && txRoom() >= TX_MAX_SEGS && pathReady(t.dst, addressesOf(t) + 16);
 }
 
 function cutBegin(t: Tcb, record: u32, seq: u32, node: u32, len: u32, flags: u32): bool {
