@@ -35,6 +35,7 @@ import { pendingInit, pendingNeeded } from './ip/pending';
 import { reassemblyInit, reassemblyNeeded } from './ip/reassembly';
 import { routesInit, routesNeeded } from './ip/route';
 import { flushEvents } from './tcp/events';
+import { groEnd } from './tcp/gro';
 import { tcpFlush } from './tcp/output';
 import { parkIdle } from './tcp/park';
 import { tcpArenaNeeded, tcpInit } from './tcp/tcb';
@@ -157,6 +158,7 @@ export function ingest(n: u32, now: f64): void {
     frameInput(addr, len, load<u32>(at, RXD_FLAGS));
     zbufUnref(addr);
   }
+  groEnd();
   countAdd(CNT_RxFrames, frames);
   countAdd(CNT_RxBytes, bytes);
   flushEvents();

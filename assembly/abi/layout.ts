@@ -81,8 +81,18 @@ export const TXF_IP_CSUM: u32 = 4;
 export const TXF_TCP_CSUM: u32 = 8;
 /** Room for headers in front of what allocMessage() gives. */
 export const HEADROOM: u32 = 128;
+/**
+ * With TXF_TCP_CSUM: the link must cut the payload into TCP segments of as many bytes as bits 16–31 of the first
+ * segment's flags say, and complete their headers. The pseudo-header sum is without a length.
+ */
+export const TXF_TSO: u32 = 16;
+export const TXF_TSO_MSS_SHIFT: u32 = 16;
 /** Segments a frame may have at most, the header segment included. */
 export const TX_MAX_SEGS: u32 = 9;
+/** The same of a frame with TXF_TSO. */
+export const TX_TSO_MAX_SEGS: u32 = 18;
+/** TCP segments that a frame with TXF_TSO may be cut into. */
+export const TX_TSO_MAX_CUTS: u32 = 64;
 
 // ---- event -------------------------------------------------------------------------------------------------
 //   0        4      8   12
@@ -201,6 +211,12 @@ export const CFGF_IDLE_WINDOW: u32 = 65536;
 export const CFGF_DELACK_RTT: u32 = 131072;
 /** The link gives back what it is given: packets from ourselves are no forgeries, and our addresses are reached by it. */
 export const CFGF_LOOPBACK: u32 = 16777216;
+/** Build the header of every segment by itself: no late segmentation (tcp/gso.ts). */
+export const CFGF_NO_GSO: u32 = 33554432;
+/** Finish with every received segment before the next one is looked at (tcp/gro.ts). */
+export const CFGF_NO_GRO: u32 = 67108864;
+/** The link cuts frames with TXF_TSO; with CFGF_TX_CSUM only. */
+export const CFGF_TX_TSO: u32 = 134217728;
 export const CFG_MTU: u32 = 2172;
 /** 6 bytes. */
 export const CFG_MAC: u32 = 2176;

@@ -38,7 +38,7 @@ import {
   CTL_TX_HEAD,
   CTL_TX_SIZE,
   CTL_TX_TAIL,
-  TX_MAX_SEGS,
+  TX_TSO_MAX_SEGS,
   TXD_ADDR,
   TXD_FLAGS,
   TXD_LEN,
@@ -47,6 +47,8 @@ import {
   TXF_END,
   TXF_START,
   TXF_TCP_CSUM,
+  TXF_TSO,
+  TXF_TSO_MSS_SHIFT,
 } from '../abi/layout';
 import { count, countAdd } from '../abi/runtime';
 import { fold, pseudo4, pseudo6, sum16, sumAppend } from '../wire/checksum';
@@ -72,6 +74,8 @@ let frame: u32 = 0;
 let pieces: u32 = 0;
 /** Bytes of payload right behind the L4 header, in its segment. */
 let attached: u32 = 0;
+/** Bytes of payload in each TCP segment that the link is to cut the frame into, 0 = it is one. */
+let cut: u32 = 0;
 
 let ringAt: u32 = 0;
 let ringMask: u32 = 0;
@@ -79,6 +83,7 @@ let ringMask: u32 = 0;
 export function outputInit(): void {
   frame = 0;
   pieces = 0;
+  cut = 0;
   ringAt = load<u32>(CTL_TX_AT);
   ringMask = load<u32>(CTL_TX_SIZE) - 1;
 }
@@ -98,7 +103,7 @@ export function txSlot(index: u32): u32 {
 /** Begins a frame of at most `maxPieces` payload segments; 0 when there is no room for it. */
 export function frameBegin(maxPieces: u32): u32 {
   assert(frame == 0, 'a frame is being built already');
-  assert(maxPieces < TX_MAX_SEGS, 'too many segments');
+  assert(maxPieces < TX_TSO_MAX_SEGS, 'too many segments');
   if (txRoom() <= maxPieces) {
     count(CNT_TxRingFull);
     return 0;
@@ -143,6 +148,31 @@ export function frameAppend(addr: u32, len: u32): void {
   store<u32>(at, len, TXD_LEN);
   store<u32>(at, 0, TXD_FLAGS);
   store<u32>(at, 0, TXD_OFFLOAD);
+}
+
+/** Payload that lies right behind the last piece, in the same object, becomes part of it. */
+export function frameExtend(len: u32): void {
+  const at = txSlot(pieces);
+  store<u32>(at, load<u32>(at, TXD_LEN) + len, TXD_LEN);
+}
+
+/** Pieces that the frame has. */
+@inline
+export function framePieces(): u32 {
+  return pieces;
+}
+
+/** The frame is for the link to cut into TCP segments of `mss` bytes of payload: IPv4 only, with CFGF_TX_TSO. */
+@inline
+export function frameCut(mss: u32): void {
+  cut = mss;
+}
+
+/** Whether frames to this destination go out at once. `dst` as ipOutput() takes it. */
+export function pathReady(dst: u32, remote: u32): bool {
+  if (!dstIs(dst, remote)) return false;
+  const neighbour = dstNeighbour(dst);
+  return neighbour != 0 && neighbourUsable(neighbour);
 }
 
 /** Gives back a frame that was begun and will not be sent. */
@@ -199,6 +229,12 @@ function finish4(addrs: u32, proto: u32, l4Len: u32, payloadLen: u32, service: u
   setIpv4(frame + AT_L3, IPV4_HEADER + len, proto, src, to, service & 0xff, ttl ? ttl : IPV4_TTL_DEFAULT);
   count(CNT_IpOutRequests);
   if (proto != PROTO_TCP) return TXF_START;
+  if (cut != 0) {
+    setTcpChecksum(frame + AT_L4, <u16>fold(pseudo4(src, to, PROTO_TCP, 0)));
+    const flags = TXF_START | TXF_TCP_CSUM | TXF_TSO | (cut << TXF_TSO_MSS_SHIFT);
+    cut = 0;
+    return flags;
+  }
   return tcpChecksum(frame + AT_L4, l4Len, pseudo4(src, to, PROTO_TCP, len), true);
 }
 
@@ -265,10 +301,17 @@ export function frameAttach(len: u32): void {
 
 /** Ends the frame with its Ethernet header: `headerLen` bytes from there in one segment, then the payload's pieces. */
 export function framePublish(mac: u64, typeRaw: u32, headerLen: u32, payloadLen: u32, flags: u32, offload: u32): void {
-  const f = frame;
-  const n = pieces;
-  const eth = f + (typeRaw == ETHERTYPE_IPV6_RAW ? AT_IPV6 - ETH_HEADER : AT_ETH);
+  const eth = frame + (typeRaw == ETHERTYPE_IPV6_RAW ? AT_IPV6 - ETH_HEADER : AT_ETH);
   setEth(eth, mac, ourMac, typeRaw);
+  framePut(eth, headerLen, flags, offload);
+  count(CNT_TxFrames);
+  countAdd(CNT_TxBytes, headerLen + payloadLen);
+}
+
+/** Publishes the descriptors of the frame, whose headers are `headerLen` bytes from `eth` on. Counting is the caller's. */
+@inline
+export function framePut(eth: u32, headerLen: u32, flags: u32, offload: u32): void {
+  const n = pieces;
   const at = txSlot(0);
   store<u32>(at, eth, TXD_ADDR);
   store<u32>(at, headerLen, TXD_LEN);
@@ -280,6 +323,4 @@ export function framePublish(mac: u64, typeRaw: u32, headerLen: u32, payloadLen:
   }
   store<u32>(CTL_TX_HEAD, load<u32>(CTL_TX_HEAD) + n + 1);
   frame = 0;
-  count(CNT_TxFrames);
-  countAdd(CNT_TxBytes, headerLen + payloadLen);
 }

@@ -9,7 +9,7 @@ import { arenaAlloc } from '../abi/arena';
 import { CFG_MAX_CONNECTIONS } from '../abi/layout';
 import { rand64 } from '../abi/random';
 import { parkedImage, unpark } from './park';
-import { FL_IN_FLOWS, Tcb, addressOf, addressesOf } from './tcb';
+import { FL_IN_FLOWS, Tcb, addressOf, addressesOf, tcbAt } from './tcb';
 
 const ENTRY_BYTES: u32 = 8;
 
@@ -34,6 +34,7 @@ export function flowInit(): bool {
   if (!table) return false;
   mask = entries - 1;
   used = 0;
+  recent = 0;
   key0 = rand64();
   key1 = rand64() | 1;
   return true;
@@ -70,18 +71,24 @@ function same(t: Tcb, addresses: u32, ports: u32): bool {
 /** Why flowFind() said 0: the connection is there and parked, but there is no slot for it at the moment. */
 export let flowParked: bool = false;
 
+/** The connection found last: in a burst its next segment is likely to follow. 0 = none. */
+let recent: u32 = 0;
+
 /** The connection with this 4-tuple, unparked; or 0, and then see flowParked. */
 export function flowFind(addresses: u32, ports: u32): u32 {
+  if (recent != 0 && same(tcbAt(recent), addresses, ports)) return recent;
   const entry = flowEntry(addresses, ports);
   if (entry == 0) {
     flowParked = false;
     return 0;
   }
-  const tcb = load<u32>(entry, 4);
-  if ((tcb & 1) == 0) return tcb;
-  const slot = unpark(tcb & ~1);
-  flowParked = slot == 0;
-  return slot;
+  let tcb = load<u32>(entry, 4);
+  if (tcb & 1) {
+    tcb = unpark(tcb & ~1);
+    flowParked = tcb == 0;
+  }
+  recent = tcb;
+  return tcb;
 }
 
 /** Whether there is a connection with this 4-tuple. */
@@ -91,6 +98,7 @@ export function flowTaken(addresses: u32, ports: u32): bool {
 
 /** A connection moves from its slot to a parked record, or back. */
 export function flowMoved(t: Tcb, from: u32, to: u32): void {
+  if (recent == from) recent = 0;
   let i = flowHash(addressesOf(t), t.ports) & mask;
   while (load<u32>(table + i * ENTRY_BYTES, 4) != from) i = (i + 1) & mask;
   store<u32>(table + i * ENTRY_BYTES, to, 4);
@@ -105,7 +113,7 @@ function flowEntry(addresses: u32, ports: u32): u32 {
     const tcb = load<u32>(entry, 4);
     if (tcb == 0) return 0;
     if (load<u32>(entry) == hash) {
-      const t = tcb & 1 ? parkedImage(tcb & ~1) : changetype<Tcb>(<usize>tcb);
+      const t = tcb & 1 ? parkedImage(tcb & ~1) : tcbAt(tcb);
       if (same(t, addresses, ports)) return entry;
     }
     i = (i + 1) & mask;
@@ -127,6 +135,7 @@ export function flowRemove(t: Tcb): void {
   if (!(t.flags & FL_IN_FLOWS)) return;
   t.flags &= ~FL_IN_FLOWS;
   const at = addressOf(t);
+  if (recent == at) recent = 0;
   let hole = flowHash(addressesOf(t), t.ports) & mask;
   while (load<u32>(table + hole * ENTRY_BYTES, 4) != at) hole = (hole + 1) & mask;
   let i = hole;

@@ -13,6 +13,7 @@ import { delackDecide } from './delack';
 import { deliverInline } from './events';
 import { fastPath } from './fastpath';
 import { flowFind, flowParked } from './flow';
+import { groEnd, groNext } from './gro';
 import { synAcked, synSentSegment } from './handshake';
 import { nowMs } from './isn';
 import { listenerFor } from './listen';
@@ -37,9 +38,11 @@ export function tcpInput(ip: u32, tcp: u32, l4Len: u32, flags: u32, addresses: u
   }
   const ports = bswap<u32>(load<u32>(tcp));
   const at = flowFind(addresses, ports);
+  groNext(at);
   if (at) {
     const t = tcbAt(at);
     if (t.state == TCP_ESTABLISHED && fastPath(t, tcp, l4Len)) return;
+    groEnd();
     segRead(tcp, l4Len, addresses);
     optParse(tcp + 20, segPayload);
     const handle = t.handle;

@@ -17,6 +17,7 @@ import { TCPF_ACK, TCPF_FIN, TCPF_PSH } from '../wire/tcp';
 import { resetOwed } from './close';
 import { ccRestart } from './congestion/index';
 import { eventRaise } from './events';
+import { gsoEnd, gsoSend } from './gso';
 import { slotReap } from './handle';
 import { synOwed } from './handshake';
 import { nowMs } from './isn';
@@ -248,6 +249,7 @@ function sendNew(t: Tcb): bool {
     sent = true;
     if (mark) break;
   }
+  gsoEnd(t);
   if (limited) t.flags |= FL_CWND_LIMITED;
   else t.flags &= ~FL_CWND_LIMITED;
   if (sent) {
@@ -258,13 +260,13 @@ function sendNew(t: Tcb): bool {
   return !blocked;
 }
 
-/** Sends `len` bytes of new data from sndNxt on, and the FIN if marked so. */
+/** Sends `len` bytes of new data from sndNxt on, and the FIN if marked so. gsoEnd() has to follow. */
 function sendOne(t: Tcb, len: u32, flags: u32, mark: u32): bool {
   const record = txSegAlloc();
   if (!record) return false;
   const seq = t.sndNxt;
   const node = len ? t.sqNext : 0;
-  if (!segmentSend(t, seq, node, len, flags)) {
+  if (!gsoSend(t, record, seq, node, len, flags)) {
     txSegFree(record);
     return false;
   }
@@ -293,9 +295,10 @@ export function sendProbe(t: Tcb): bool {
   if (t.flags & FL_FIN_SENT || unsent == 0 || room <= 0) return false;
   const len = gather(t, min(min(unsent, <u32>t.sndMss - sackBytes(t)), <u32>room));
   if (len < unsent && len < <u32>t.sndMss - sackBytes(t) && !crowded) return false;
-  if (!sendOne(t, len, len == unsent ? TCPF_ACK | TCPF_PSH : TCPF_ACK, 0)) return false;
-  t.lastSendMs = nowMs();
-  return true;
+  const sent = sendOne(t, len, len == unsent ? TCPF_ACK | TCPF_PSH : TCPF_ACK, 0);
+  gsoEnd(t);
+  if (sent) t.lastSendMs = nowMs();
+  return sent;
 }
 
 /** Sends one segment however small, into whatever window there is (persist.ts). False when nothing could be sent. */
@@ -306,6 +309,7 @@ export function sendForced(t: Tcb): bool {
   const len = gather(t, min(min(unsent, <u32>t.sndMss - sackBytes(t)), <u32>room));
   // With the ring full the timer tries again: tcpOutput() alone would wait for a larger window.
   if (sendOne(t, len, len == unsent ? TCPF_ACK | TCPF_PSH : TCPF_ACK, 0)) t.lastSendMs = nowMs();
+  gsoEnd(t);
   rtoArm(t);
   return true;
 }

@@ -461,7 +461,10 @@ function coreConfig(link: Link, options: StackOptions): CoreConfig {
   let flags = followsKernel(link, options) ? L.CFGF_NEIGH_EVENTS : L.CFGF_ARP | L.CFGF_ICMP_ECHO;
   if (info.loopback) flags |= L.CFGF_LOOPBACK;
   if (trust) flags |= L.CFGF_TX_NO_CSUM;
-  else if (info.txChecksum) flags |= L.CFGF_TX_CSUM;
+  else if (info.offloads.txChecksum) flags |= L.CFGF_TX_CSUM;
+  if (info.offloads.tso) flags |= L.CFGF_TX_TSO;
+  if (!info.offloads.gso) flags |= L.CFGF_NO_GSO;
+  if (!info.offloads.gro) flags |= L.CFGF_NO_GRO;
   if (trust || info.rxChecksumTrusted) flags |= L.CFGF_RX_TRUST;
   if (options.timestamps ?? true) flags |= L.CFGF_TIMESTAMPS;
   if (options.sack ?? true) flags |= L.CFGF_SACK;

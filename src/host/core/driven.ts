@@ -31,10 +31,12 @@ export interface DriveOptions {
   module?: WebAssembly.Module;
   /** Bytes of a receive object, and so of the longest frame. */
   stride?: number;
+  /** What a driver does to a frame with these flags and header lengths (TXD_FLAGS, TXD_OFFLOAD): the frames it sends. */
+  complete?(frame: Uint8Array, flags: number, lengths: number): Uint8Array[];
 }
 
 export function driveCore(config: CoreConfig, options: DriveOptions = {}): DrivenCore {
-  const { build, module, stride = STRIDE } = options;
+  const { build, module, stride = STRIDE, complete = (frame: Uint8Array) => [frame] } = options;
   let pool = { base: 0, stride, count: 0 };
   const core = createCore({
     config,
@@ -94,13 +96,15 @@ export function driveCore(config: CoreConfig, options: DriveOptions = {}): Drive
       const doneAt = u32[L.CTL_DONE_AT >> 2] >> 2;
       const doneMask = u32[L.CTL_DONE_SIZE >> 2] - 1;
       let parts: Uint8Array[] = [];
+      let first = 0;
       while (u32[L.CTL_TX_TAIL >> 2] !== u32[L.CTL_TX_HEAD >> 2]) {
         const entry = at + 4 * (u32[L.CTL_TX_TAIL >> 2]++ & mask);
         const addr = u32[entry];
+        if (parts.length === 0) first = entry;
         parts.push(u8.slice(addr, addr + u32[entry + 1]));
         u32[doneAt + (u32[L.CTL_DONE_HEAD >> 2]++ & doneMask)] = addr;
         if (u32[entry + 2] & L.TXF_END) {
-          frames.push(Buffer.concat(parts));
+          frames.push(...complete(Buffer.concat(parts), u32[first + 2], u32[first + 3]));
           parts = [];
           // Never more completions outstanding than the ring holds.
           core.ingest(0, driven.nowUs);
