@@ -231,6 +231,8 @@ export const CFG_CHALLENGE_ACKS: u32 = 2308;
 export const CFG_MAX_ORPHANS: u32 = 2312;
 /** Timeouts or window probes of one segment after which such a connection is given up (Linux tcp_orphan_retries). */
 export const CFG_ORPHAN_RETRIES: u32 = 2316;
+/** Retransmissions of a SYN, beyond CFG_SYN_RETRIES, before the timeout doubles (Linux tcp_syn_linear_timeouts). */
+export const CFG_SYN_LINEAR: u32 = 2320;
 
 // ---- zones and objects -------------------------------------------------------------------------------------
 export const ZONE_BYTES: u32 = 2097152;

@@ -6,7 +6,9 @@ import { count, nowUs } from '../abi/runtime';
 import { timerCancel } from '../timer/wheel';
 import { segAck, segLen, segSeq, segWindow } from './arrival';
 import { finAcked } from './close';
+import { mssUpdate } from './handshake';
 import { nowMs } from './isn';
+import { asLinuxReceiver } from './linux';
 import { optHasTs, optSackCount, optTsEcr } from './options';
 import { ackSend } from './output';
 import { recoveryOnAck } from './recovery';
@@ -92,7 +94,10 @@ export function ackProcess(t: Tcb): bool {
   if (seqLe(t.sndWl1, segSeq)) {
     t.sndWnd = window;
     t.sndWl1 = segSeq;
-    if (window > coldOf(t).maxWnd) coldOf(t).maxWnd = window;
+    if (window > coldOf(t).maxWnd) {
+      coldOf(t).maxWnd = window;
+      if (asLinuxReceiver()) mssUpdate(t);
+    }
   }
   const acked = ack - una;
   let duplicate = sacked;

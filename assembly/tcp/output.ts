@@ -16,13 +16,15 @@ import { inTurn } from '../abi/runtime';
 import { TCPF_ACK, TCPF_FIN, TCPF_PSH } from '../wire/tcp';
 import { resetOwed } from './close';
 import { ccRestart } from './congestion/index';
+import { cwndUsed } from './congestion/window';
 import { eventRaise } from './events';
 import { slotReap } from './handle';
 import { synOwed } from './handshake';
 import { nowMs } from './isn';
+import { asLinuxReceiver } from './linux';
 import { sackBytes } from './options';
 import { persistArm } from './persist';
-import { TXM_FIN, sendMarkGet, txSegAlloc, txSegFree } from './records';
+import { TXM_FIN, TXM_PUSH, sendMarkGet, txSegAlloc, txSegFree } from './records';
 import { retransmitLost } from './retransmit';
 import { rtoArm } from './rto';
 import { PIECES_MAX, segmentSend } from './segment';
@@ -35,8 +37,8 @@ import {
   F2_MARKS,
   F2_MORE,
   F2_PUSH_ONCE,
+  F2_SND_URG,
   FL_ACK_NOW,
-  FL_CWND_LIMITED,
   FL_FIN_QUEUED,
   FL_FIN_SENT,
   FL_NODELAY,
@@ -56,6 +58,7 @@ import {
 import { nodeHolding, txSegAppend } from './txseg';
 import { prrSent } from './prr';
 import { lossTimerArm } from './tlp';
+import { tsoBytes, tsoWaits } from './tso';
 import { frtoHolds, frtoSent } from './frto';
 
 // ---- connections that want output, first in first out ----
@@ -194,6 +197,11 @@ function sendNew(t: Tcb): bool {
   let limited = false;
   let sent = false;
   let blocked = false;
+  // Urgent data goes by single segments.
+  const linux = asLinuxReceiver() && (coldOf(t).flags2 & F2_SND_URG) == 0;
+  // Of the packet that a segmenting device would take whole: what is left, and whether it is more than one segment.
+  let tsoLeft: u32 = 0;
+  let tsoMany = false;
   while (true) {
     const unsent = t.sndEnd - t.sndNxt;
     let len: u32 = 0;
@@ -231,6 +239,18 @@ function sendNew(t: Tcb): bool {
           mark = TXM_FIN;
         }
       } else if (coldOf(t).flags2 & F2_MARKS && markedAt(t, t.sndNxt + len)) flags |= TCPF_PSH;
+      if (linux) {
+        if (tsoLeft == 0) {
+          tsoLeft = tsoBytes(t, min(unsent, <u32>room), inPipe, mss, waitsForMore(t));
+          tsoMany = tsoLeft > mss;
+          if (unsent > mss && tsoWaits(t, unsent, <u32>room, inPipe, mss)) {
+            limited = t.cwnd - inPipe < <u32>room;
+            break;
+          }
+        }
+        tsoLeft = crowded ? 0 : tsoLeft - min(len, tsoLeft);
+        if (tsoMany && tsoLeft == 0) flags |= TCPF_PSH;
+      }
     } else {
       if ((t.flags & (FL_FIN_QUEUED | FL_FIN_SENT)) != FL_FIN_QUEUED) break;
       flags |= TCPF_FIN;
@@ -243,8 +263,7 @@ function sendNew(t: Tcb): bool {
     sent = true;
     if (mark) break;
   }
-  if (limited) t.flags |= FL_CWND_LIMITED;
-  else t.flags &= ~FL_CWND_LIMITED;
+  if (!linux || sent || limited) cwndUsed(t, limited);
   if (sent) {
     t.lastSendMs = nowMs();
     // RFC 6298 §5.1; the timer runs already when something was outstanding.
@@ -263,7 +282,7 @@ function sendOne(t: Tcb, len: u32, flags: u32, mark: u32): bool {
     txSegFree(record);
     return false;
   }
-  txSegAppend(t, record, seq, len, node, mark);
+  txSegAppend(t, record, seq, len, node, flags & TCPF_PSH && asLinuxReceiver() ? mark | TXM_PUSH : mark);
   if (t.flags & FL_PERSIST) {
     t.flags &= ~FL_PERSIST;
     t.backoff = 0;

@@ -52,6 +52,8 @@ export const TXM_RETRANS: u32 = 4;
 export const TXM_FIN: u32 = 8;
 /** Ever retransmitted: Karn's algorithm must not sample it. */
 export const TXM_EVER: u32 = 16;
+/** Linux: it carried PSH, and does when it is sent again. */
+export const TXM_PUSH: u32 = 32;
 
 //  RxPiece   0      4      8      12
 //            ├ next ┼ addr ┼ len ─┼ seq ┤

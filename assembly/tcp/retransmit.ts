@@ -6,7 +6,7 @@ import { count, nowUs } from '../abi/runtime';
 import { TCPF_ACK, TCPF_FIN, TCPF_PSH } from '../wire/tcp';
 import { wantOutput } from './output';
 import { prrSent } from './prr';
-import { TXM_EVER, TXM_FIN, TXM_LOST, TXM_RETRANS, TXM_SACKED, TxSeg } from './records';
+import { TXM_EVER, TXM_FIN, TXM_LOST, TXM_PUSH, TXM_RETRANS, TXM_SACKED, TxSeg } from './records';
 import { segmentSend } from './segment';
 import { seqGe } from './seq';
 import { CA_LOSS, CA_RECOVERY, Tcb, coldOf, pipe } from './tcb';
@@ -16,7 +16,7 @@ import { txSegAt, txSegSpace, txSegSplit } from './txseg';
 function sendAgain(t: Tcb, s: TxSeg): bool {
   let flags = TCPF_ACK;
   if (s.mark & TXM_FIN) flags |= TCPF_FIN;
-  if (s.len != 0 && seqGe(s.seq + s.len, t.sndEnd)) flags |= TCPF_PSH;
+  if (s.mark & TXM_PUSH || (s.len != 0 && seqGe(s.seq + s.len, t.sndEnd))) flags |= TCPF_PSH;
   if (!segmentSend(t, s.seq, s.node, s.len, flags)) return false;
   s.mark |= <u8>TXM_EVER;
   if (s.times < 255) s.times++;

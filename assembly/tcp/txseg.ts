@@ -5,7 +5,7 @@
 import { CTL_TX_HEAD } from '../abi/layout';
 import { nowUs } from '../abi/runtime';
 import { nowMs } from './isn';
-import { TXM_FIN, TXM_LOST, TXM_RETRANS, TXM_SACKED, TxSeg, txSegAlloc, txSegFree } from './records';
+import { TXM_FIN, TXM_LOST, TXM_PUSH, TXM_RETRANS, TXM_SACKED, TxSeg, txSegAlloc, txSegFree } from './records';
 import { seqLe, seqLt } from './seq';
 import { sendNodeAt } from './sendq';
 import { rackDelivered, rackUnderWay } from './rack';
@@ -130,7 +130,7 @@ export function txSegSplit(t: Tcb, at: u32, len: u32): bool {
   r.len = <u16>(<u32>s.len - len);
   r.node = nodeHolding(s.node, r.seq);
   s.len = <u16>len;
-  s.mark &= <u8>~TXM_FIN;
+  s.mark &= <u8>~(TXM_FIN | TXM_PUSH);
   s.next = rest;
   if (t.txTail == at) t.txTail = rest;
   if (s.mark & TXM_SACKED) t.sackedSegs++;

@@ -29,6 +29,7 @@ export type ProfileParameters = Pick<
   | 'challengeAcksPerSecond'
   | 'maxOrphans'
   | 'orphanRetries'
+  | 'synLinear'
   | 'tcpFlags'
 >;
 
@@ -70,6 +71,7 @@ const internet: ProfileParameters = {
   challengeAcksPerSecond: 1000, // RFC 5961 §7, each second a random number around it
   maxOrphans: 0, // a quarter of the connections
   orphanRetries: 8, // Linux tcp_orphan_retries
+  synLinear: 0,
   tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_PMTU_BLACK_HOLE | L.CFGF_DELACK_RTT,
 };
 
@@ -83,6 +85,7 @@ export const profiles: Readonly<Record<ProfileName, ProfileParameters>> = {
     initCwndSegments: 10, // TCP_INIT_CWND
     tlpSlackUs: 2_000, // TCP_TIMEOUT_MIN
     synRetries: 6, // tcp_syn_retries
+    synLinear: 4, // tcp_syn_linear_timeouts
     rcvBufMaxBytes: 6_291_456, // net.ipv4.tcp_rmem[2]
     tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_LINUX_CWND | L.CFGF_LINUX,
   },

@@ -49,6 +49,7 @@ export interface CoreConfig {
   maxOrphans: number;
   /** Timeouts or window probes of one segment after which such a connection is given up. */
   orphanRetries: number;
+  synLinear: number;
   /** CFGF_… of TCP's behaviour, beside those in `flags`. */
   tcpFlags: number;
   maxNeighbours: number;
@@ -286,6 +287,7 @@ export function writeParameters(dv: DataView, config: Omit<CoreConfig, 'mac'>): 
     [L.CFG_CHALLENGE_ACKS, config.challengeAcksPerSecond],
     [L.CFG_MAX_ORPHANS, config.maxOrphans],
     [L.CFG_ORPHAN_RETRIES, config.orphanRetries],
+    [L.CFG_SYN_LINEAR, config.synLinear],
   ]);
 }
 

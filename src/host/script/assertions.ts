@@ -104,6 +104,8 @@ export function infoField(machine: Machine, handle: number, name: string): numbe
   if (core.info(handle, at) < 0) return undefined;
   const word = (offset: number): number => core.dv.getUint32(at + offset, true);
   const mss = Math.max(word(L.INFO_snd_mss), 1);
+  // What waits in TIME-WAIT is no longer the socket's: that is closed.
+  if (name === 'tcpi_state' && word(L.INFO_state) === L.TCP_TIME_WAIT) return L.TCP_CLOSE;
   if (Object.hasOwn(plain, name)) return word(plain[name]);
   if (name === 'tcpi_snd_cwnd') return Math.floor(word(L.INFO_snd_cwnd) / mss);
   if (Object.hasOwn(inSegments, name)) return Math.ceil(word(inSegments[name]) / mss);

@@ -32,6 +32,8 @@ export interface Socket {
   sendLimits: SendLimits;
   /** Largest window that the peer has offered. */
   maxWindow: number;
+  /** Where in the stream of written bytes the last buffer begins, and whether it takes no more (MSG_EOR). */
+  tail: { start: number; closed: boolean };
   /** A write did not find room: being writable again is news. */
   noSpace: boolean;
   readonly zeroCopy: ZeroCopy;
@@ -69,6 +71,7 @@ export function newSocket(
       lowWaterBytes: Number.POSITIVE_INFINITY,
     },
     maxWindow: 0,
+    tail: { start: 0, closed: false },
     noSpace: false,
     zeroCopy: newZeroCopy(),
     events: 0,
