@@ -19,6 +19,8 @@ export interface Transfer {
 }
 
 const CHUNK_BYTES = 32768;
+/** net.ipv4.tcp_min_tso_segs: what goes at once at usual round trips. */
+const LEAST_PACKET_SEGMENTS = 2;
 /** Received pieces taken at once. */
 const PIECES = 64;
 const MSG_PEEK = named('MSG_PEEK');
@@ -119,11 +121,15 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
           notSentBytes: state.notSentBytes + size,
         };
         written += size;
-        const mark = marks(total - written, state.maxWindowBytes / 2, !maySend(after, s.sendLimits));
+        const first = state.notSentBytes === 0;
+        const mark = marks(total - written, state.maxWindowBytes / 2, !first && !maySend(after, s.sendLimits));
         const result = queue(s, size, mark, written === total && (flags & MSG_OOB) !== 0);
         written -= size - Math.max(result, 0);
         if (result < 0) return written > 0 ? written : result;
-        if (written < total) machine.turn();
+        if (mark === L.SEND_OPEN && first && written < total) {
+          // The first packet of the buffer goes alone (tcp_push_one()), so the buffer takes as much again.
+          s.tail.start += Math.min(LEAST_PACKET_SEGMENTS * state.mssBytes, size);
+        } else if (written < total) machine.turn();
         if (result < size) throw new Unsupported(x.line, `a queue of more than ${state.queuedBytes} bytes`);
       }
       if (written < total) {
