@@ -24,7 +24,7 @@ import { nowMs } from './isn';
 import { asLinuxReceiver } from './linux';
 import { sackBytes } from './options';
 import { persistArm } from './persist';
-import { TXM_FIN, TXM_PUSH, sendMarkGet, txSegAlloc, txSegFree } from './records';
+import { TXM_FIN, TXM_PUSH, TXM_TSO, sendMarkGet, txSegAlloc, txSegFree } from './records';
 import { retransmitLost } from './retransmit';
 import { rtoArm } from './rto';
 import { PIECES_MAX, segmentSend } from './segment';
@@ -51,11 +51,10 @@ import {
   Tcb,
   addressOf,
   coldOf,
-  pipe,
   retransmitTimer,
   tcbAt,
 } from './tcb';
-import { nodeHolding, txSegAppend } from './txseg';
+import { inNetwork, nodeHolding, txSegAppend } from './txseg';
 import { prrSent } from './prr';
 import { lossTimerArm } from './tlp';
 import { tsoBytes, tsoWaits } from './tso';
@@ -227,8 +226,8 @@ function sendNew(t: Tcb): bool {
           break;
         }
       }
-      const inPipe = pipe(t);
-      if (inPipe != 0 && inPipe + len > t.cwnd) {
+      const inPipe = inNetwork(t);
+      if (inPipe != 0 && inPipe + (linux ? mss : len) > t.cwnd) {
         limited = true;
         break;
       }
@@ -249,7 +248,11 @@ function sendNew(t: Tcb): bool {
           }
         }
         tsoLeft = crowded ? 0 : tsoLeft - min(len, tsoLeft);
-        if (tsoMany && tsoLeft == 0) flags |= TCPF_PSH;
+        if (flags & TCPF_PSH) mark |= TXM_PUSH;
+        if (tsoMany && tsoLeft == 0) {
+          flags |= TCPF_PSH;
+          mark |= TXM_TSO;
+        }
       }
     } else {
       if ((t.flags & (FL_FIN_QUEUED | FL_FIN_SENT)) != FL_FIN_QUEUED) break;
@@ -261,7 +264,7 @@ function sendNew(t: Tcb): bool {
       break;
     }
     sent = true;
-    if (mark) break;
+    if (mark & TXM_FIN) break;
   }
   if (!linux || sent || limited) cwndUsed(t, limited);
   if (sent) {
@@ -282,7 +285,7 @@ function sendOne(t: Tcb, len: u32, flags: u32, mark: u32): bool {
     txSegFree(record);
     return false;
   }
-  txSegAppend(t, record, seq, len, node, flags & TCPF_PSH && asLinuxReceiver() ? mark | TXM_PUSH : mark);
+  txSegAppend(t, record, seq, len, node, mark);
   if (t.flags & FL_PERSIST) {
     t.flags &= ~FL_PERSIST;
     t.backoff = 0;
@@ -293,7 +296,7 @@ function sendOne(t: Tcb, len: u32, flags: u32, mark: u32): bool {
     t.sqNext = nodeHolding(node, t.sndNxt);
     if (len < <u32>t.sndMss) coldOf(t).sndSml = t.sndNxt;
   }
-  if (mark) {
+  if (mark & TXM_FIN) {
     t.flags |= FL_FIN_SENT;
     t.sndNxt++;
   }

@@ -1,4 +1,5 @@
 // A socket of a script.
+import { type Busy, newBusy } from './busy.js';
 import { newZeroCopy, type ZeroCopy } from './error-queue.js';
 import type { SendLimits } from './send-buffer.js';
 
@@ -36,6 +37,7 @@ export interface Socket {
   tail: { start: number; closed: boolean };
   /** A write did not find room: being writable again is news. */
   noSpace: boolean;
+  readonly busy: Busy;
   readonly zeroCopy: ZeroCopy;
   /** Events so far: an edge for epoll. */
   events: number;
@@ -73,6 +75,7 @@ export function newSocket(
     maxWindow: 0,
     tail: { start: 0, closed: false },
     noSpace: false,
+    busy: newBusy(),
     zeroCopy: newZeroCopy(),
     events: 0,
   };
