@@ -266,6 +266,8 @@ export const CFG_OOO_TOTAL_OBJECTS: u32 = 2376;
  * not less than CFG_MAX_CONNECTIONS: all of them.
  */
 export const CFG_ACTIVE_CONNECTIONS: u32 = 2384;
+/** Retransmissions of a SYN, beyond CFG_SYN_RETRIES, before the timeout doubles (Linux tcp_syn_linear_timeouts). */
+export const CFG_SYN_LINEAR: u32 = 2388;
 
 // ---- zones and objects -------------------------------------------------------------------------------------
 export const ZONE_BYTES: u32 = 2097152;

@@ -4,18 +4,22 @@ import { CNT_TcpExtTCPACKSkippedChallenge, CNT_TcpExtTCPChallengeACK, CNT_TcpExt
 import { CFG_CHALLENGE_ACKS, CFG_RTO_MIN_US, CTL_TX_TAIL, TCP_CLOSE } from '../abi/layout';
 import { rand32 } from '../abi/random';
 import { count, nowUs } from '../abi/runtime';
-import { timerCancel } from '../timer/wheel';
+import { timerArm, timerCancel } from '../timer/wheel';
 import { segAck, segLen, segSeq, segWindow } from './arrival';
 import { finAcked } from './close';
+import { mssUpdate } from './handshake';
 import { nowMs } from './isn';
+import { asLinuxReceiver } from './linux';
 import { optHasTs, optSackCount, optTsEcr } from './options';
 import { ackSend } from './output';
+import { rackAckBegins } from './rack';
+import { TXM_SACKED } from './records';
 import { recoveryOnAck } from './recovery';
 import { rttSample } from './rto';
 import { sackApply, sackDuplicate } from './sack';
 import { sendqRelease } from './sendq';
 import { seqGt, seqLe, seqLt } from './seq';
-import { F2_HOLD, F2_UNDO, FL_FIN_SENT, FL_PROBED, FL_SACK, FL_TS, Tcb, coldOf, retransmitTimer } from './tcb';
+import { F2_HOLD, F2_UNDO, FL_FIN_SENT, FL_PROBED, FL_SACK, FL_TLP, FL_TS, Tcb, coldOf, retransmitTimer } from './tcb';
 import { ackBegin, ackedRetransmitted, ackedSentUs, txSegAcked, txSegAt } from './txseg';
 import { undoByDuplicate, undoByTimestamp } from './undo';
 import { lossTimerArm, tlpOnAck } from './tlp';
@@ -23,6 +27,9 @@ import { ecnEcho } from './ecn';
 
 /** Longest interval between two answers to invalid segments, ms (Linux: tcp_invalid_ratelimit). */
 const INVALID_INTERVAL_MS: u32 = 500;
+
+/** Least wait for a peer that seems to have dropped what it has sacked. */
+const RENEGED_LEAST_US: u64 = 10_000;
 
 /** Whether a segment that only provokes an ACK may get one: not more often than a prober with our timers would ask. */
 export function mayAnswer(t: Tcb): bool {
@@ -69,6 +76,12 @@ export function challengeAck(t: Tcb): void {
   ackSend(t);
 }
 
+/** What was sacked is not acknowledged: Linux waits half a round trip for the peer to remember it. */
+function renegedArm(t: Tcb): void {
+  t.flags &= ~FL_TLP;
+  timerArm(retransmitTimer(t), nowUs + max<u64>(t.srtt >> 4, RENEGED_LEAST_US));
+}
+
 /** Applies a cumulative acknowledgment in (sndUna, sndNxt]. */
 export function ackAdvance(t: Tcb, ack: u32): void {
   const c = coldOf(t);
@@ -85,8 +98,10 @@ export function ackAdvance(t: Tcb, ack: u32): void {
     const elapsed = <i32>(nowMs() + t.tsOffset - optTsEcr);
     if (elapsed >= 0) rttSample(t, max<u64>(<u64>elapsed, 1) * 1000);
   }
-  if (t.txHead) lossTimerArm(t);
-  else timerCancel(retransmitTimer(t));
+  if (t.txHead) {
+    lossTimerArm(t);
+    if (asLinuxReceiver() && txSegAt(t.txHead).mark & TXM_SACKED) renegedArm(t);
+  } else timerCancel(retransmitTimer(t));
 }
 
 /** The link has taken the oldest segment: an ACK that comes before that says nothing about it. */
@@ -109,6 +124,7 @@ export function ackProcess(t: Tcb): bool {
   const echo = ecnEcho(t);
   const deliveredBefore = coldOf(t).delivered;
   ackBegin();
+  rackAckBegins(t);
   const sacked = (t.flags & FL_SACK) != 0 && optSackCount != 0 ? sackApply(t, ack) : false;
   if (seqLt(ack, una)) {
     if (sacked) recoveryOnAck(t, 0, true, flight, sackedBefore, false);
@@ -120,7 +136,10 @@ export function ackProcess(t: Tcb): bool {
   if (seqLe(t.sndWl1, segSeq)) {
     t.sndWnd = window;
     t.sndWl1 = segSeq;
-    if (window > coldOf(t).maxWnd) coldOf(t).maxWnd = window;
+    if (window > coldOf(t).maxWnd) {
+      coldOf(t).maxWnd = window;
+      if (asLinuxReceiver()) mssUpdate(t);
+    }
   }
   const acked = ack - una;
   let duplicate = sacked;

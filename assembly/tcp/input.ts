@@ -16,6 +16,7 @@ import { flowFind, flowParked } from './flow';
 import { groEnd, groNext } from './gro';
 import { synAcked, synSentSegment } from './handshake';
 import { nowMs } from './isn';
+import { asLinuxReceiver } from './linux';
 import { listenerFor } from './listen';
 import { optHasTs, optParse, optTsVal } from './options';
 import { ackSend, tcpOutput } from './output';
@@ -122,7 +123,11 @@ function openingAck(t: Tcb): bool {
  * acknowledged again and restarts the wait; an RST is ignored (RFC 1337 §3, fix F1).
  */
 function timeWait(t: Tcb, ports: u32): void {
-  if (segFlags & TCPF_RST) return;
+  if (segFlags & TCPF_RST) {
+    // Linux without tcp_rfc1337 follows RFC 9293 §3.10.7.4.
+    if (asLinuxReceiver() && segSeq == t.rcvNxt) timeWaitExpired(t);
+    return;
+  }
   if ((segFlags & (TCPF_SYN | TCPF_ACK | TCPF_FIN)) == TCPF_SYN) {
     const newer = t.flags & FL_TS && optHasTs ? <i32>(optTsVal - t.tsRecent) > 0 : seqGt(segSeq, t.rcvNxt);
     const listener = newer ? listenerFor(segAddresses, ports & 0xffff) : 0;

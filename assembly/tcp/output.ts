@@ -16,14 +16,16 @@ import { inTurn } from '../abi/runtime';
 import { TCPF_ACK, TCPF_FIN, TCPF_PSH } from '../wire/tcp';
 import { resetOwed } from './close';
 import { ccRestart } from './congestion/index';
+import { cwndUsed } from './congestion/window';
 import { eventRaise } from './events';
 import { gsoEnd, gsoSend } from './gso';
 import { slotReap } from './handle';
 import { synOwed } from './handshake';
 import { nowMs } from './isn';
+import { asLinuxReceiver } from './linux';
 import { sackBytes } from './options';
 import { persistArm } from './persist';
-import { TXM_FIN, sendMarkGet, txSegAlloc, txSegFree, txSegScarce } from './records';
+import { TXM_FIN, TXM_PUSH, TXM_TSO, sendMarkGet, txSegAlloc, txSegFree, txSegScarce } from './records';
 import { retransmitLost } from './retransmit';
 import { rtoArm } from './rto';
 import { PIECES_MAX, segmentSend } from './segment';
@@ -36,8 +38,8 @@ import {
   F2_MARKS,
   F2_MORE,
   F2_PUSH_ONCE,
+  F2_SND_URG,
   FL_ACK_NOW,
-  FL_CWND_LIMITED,
   FL_FIN_QUEUED,
   FL_FIN_SENT,
   FL_NODELAY,
@@ -50,13 +52,13 @@ import {
   Tcb,
   addressOf,
   coldOf,
-  pipe,
   retransmitTimer,
   tcbAt,
 } from './tcb';
-import { nodeHolding, txSegAppend } from './txseg';
+import { inNetwork, nodeHolding, txSegAppend } from './txseg';
 import { prrSent } from './prr';
 import { lossTimerArm } from './tlp';
+import { tsoBytes, tsoWaits } from './tso';
 import { frtoHolds, frtoSent } from './frto';
 
 /** Segments that a connection may have in flight when records are scarce: an initial window (RFC 6928) and some. */
@@ -198,6 +200,11 @@ function sendNew(t: Tcb): bool {
   let limited = false;
   let sent = false;
   let blocked = false;
+  // Urgent data goes by single segments.
+  const linux = asLinuxReceiver() && (coldOf(t).flags2 & F2_SND_URG) == 0;
+  // Of the packet that a segmenting device would take whole: what is left, and whether it is more than one segment.
+  let tsoLeft: u32 = 0;
+  let tsoMany = false;
   while (true) {
     const unsent = t.sndEnd - t.sndNxt;
     let len: u32 = 0;
@@ -223,8 +230,8 @@ function sendNew(t: Tcb): bool {
           break;
         }
       }
-      const inPipe = pipe(t);
-      if (inPipe != 0 && inPipe + len > t.cwnd) {
+      const inPipe = inNetwork(t);
+      if (inPipe != 0 && inPipe + (linux ? mss : len) > t.cwnd) {
         limited = true;
         break;
       }
@@ -235,6 +242,22 @@ function sendNew(t: Tcb): bool {
           mark = TXM_FIN;
         }
       } else if (coldOf(t).flags2 & F2_MARKS && markedAt(t, t.sndNxt + len)) flags |= TCPF_PSH;
+      if (linux) {
+        if (tsoLeft == 0) {
+          tsoLeft = tsoBytes(t, min(unsent, <u32>room), inPipe, mss, waitsForMore(t));
+          tsoMany = tsoLeft > mss;
+          if (unsent > mss && tsoWaits(t, unsent, <u32>room, inPipe, mss)) {
+            limited = t.cwnd - inPipe < <u32>room;
+            break;
+          }
+        }
+        tsoLeft = crowded ? 0 : tsoLeft - min(len, tsoLeft);
+        if (flags & TCPF_PSH) mark |= TXM_PUSH;
+        if (tsoMany && tsoLeft == 0) {
+          flags |= TCPF_PSH;
+          mark |= TXM_TSO;
+        }
+      }
     } else {
       if ((t.flags & (FL_FIN_QUEUED | FL_FIN_SENT)) != FL_FIN_QUEUED) break;
       flags |= TCPF_FIN;
@@ -247,11 +270,10 @@ function sendNew(t: Tcb): bool {
       break;
     }
     sent = true;
-    if (mark) break;
+    if (mark & TXM_FIN) break;
   }
   gsoEnd(t);
-  if (limited) t.flags |= FL_CWND_LIMITED;
-  else t.flags &= ~FL_CWND_LIMITED;
+  if (!linux || sent || limited) cwndUsed(t, limited);
   if (sent) {
     t.lastSendMs = nowMs();
     // RFC 6298 §5.1; the timer runs already when something was outstanding.
@@ -281,7 +303,7 @@ function sendOne(t: Tcb, len: u32, flags: u32, mark: u32): bool {
     t.sqNext = nodeHolding(node, t.sndNxt);
     if (len < <u32>t.sndMss) coldOf(t).sndSml = t.sndNxt;
   }
-  if (mark) {
+  if (mark & TXM_FIN) {
     t.flags |= FL_FIN_SENT;
     t.sndNxt++;
   }

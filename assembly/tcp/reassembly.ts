@@ -229,7 +229,7 @@ function range(c: Cold, i: u32): u32 {
 }
 
 /** Puts the range with this data in front, joined with every range that it touches. */
-function sackNote(c: Cold, start: u32, end: u32): void {
+export function sackNote(c: Cold, start: u32, end: u32): void {
   let kept: u32 = 0;
   // A range found later may touch what an earlier one added, so look until nothing joins: at most 4 rounds.
   for (let round = 0, joined = true; joined && round < 4; round++) {

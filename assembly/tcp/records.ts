@@ -53,6 +53,10 @@ export const TXM_RETRANS: u32 = 4;
 export const TXM_FIN: u32 = 8;
 /** Ever retransmitted: Karn's algorithm must not sample it. */
 export const TXM_EVER: u32 = 16;
+/** Linux: PSH by the application's doing, which it carries when it is sent again too. */
+export const TXM_PUSH: u32 = 32;
+/** Linux: the last of several segments that were one packet (tso.ts). */
+export const TXM_TSO: u32 = 64;
 
 //  RxPiece   0      4      8      12
 //            ├ next ┼ addr ┼ len ─┼ seq ┤

@@ -255,6 +255,11 @@ export class Cold {
   /** linux.ts */
   rcvSsthresh: u32;
   lastDataMs: u32;
+  /** Linux's view of whether the congestion window was used (congestion/window.ts). */
+  mostFlight: u32;
+  usageSeq: u32;
+  /** Linux: the window that the buffer as it is makes possible (linux.ts). */
+  rcvFull: u32;
   /** TCP_WINDOW_CLAMP, 0 = none. */
   rcvClamp: u32;
   /** OPT_FIN_WAIT2_US in ms, and 1 more; 0 = CFG_FIN_WAIT2_US. */
@@ -265,6 +270,8 @@ export class Cold {
   keepProbes: u8;
   /** OPT_MAXSEG */
   userMss: u16;
+  /** Linux: how much of a received packet's memory is payload, in 256ths. */
+  rcvRatio: u8;
   /** SYN-ACKs after which a connection without data is accepted, 0 = at once. */
   deferAccept: u8;
   /** REPORT_… that the application has not been told yet, and those that it does not want. */

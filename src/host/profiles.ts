@@ -35,6 +35,7 @@ export type ProfileParameters = Pick<
   | 'reasmTimeoutUs'
   | 'reasmTimeout6Us'
   | 'oooTotalObjects'
+  | 'synLinear'
   | 'tcpFlags'
 >;
 
@@ -82,6 +83,7 @@ const internet: ProfileParameters = {
   reasmTimeoutUs: 30 * SECOND_US, // Linux ipfrag_time
   reasmTimeout6Us: 60 * SECOND_US, // RFC 8200 §4.5
   oooTotalObjects: 0, // a quarter of the receive objects
+  synLinear: 0,
   tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_PMTU_BLACK_HOLE | L.CFGF_DELACK_RTT,
 };
 
@@ -95,6 +97,7 @@ export const profiles: Readonly<Record<ProfileName, ProfileParameters>> = {
     initCwndSegments: 10, // TCP_INIT_CWND
     tlpSlackUs: 2_000, // TCP_TIMEOUT_MIN
     synRetries: 6, // tcp_syn_retries
+    synLinear: 4, // tcp_syn_linear_timeouts
     rcvBufMaxBytes: 6_291_456, // net.ipv4.tcp_rmem[2]
     tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_LINUX_CWND | L.CFGF_LINUX,
   },

@@ -61,6 +61,7 @@ export interface CoreConfig {
   reasmTimeout6Us: number;
   /** Receive objects that out-of-order data of all connections may hold; 0: a quarter of all. */
   oooTotalObjects: number;
+  synLinear: number;
   /** CFGF_… of TCP's behaviour, beside those in `flags`. */
   tcpFlags: number;
   maxNeighbours: number;
@@ -306,6 +307,7 @@ export function writeParameters(dv: DataView, config: Omit<CoreConfig, 'mac'>): 
     [L.CFG_REASM_TIMEOUT_US, config.reasmTimeoutUs],
     [L.CFG_REASM_TIMEOUT6_US, config.reasmTimeout6Us],
     [L.CFG_OOO_TOTAL_OBJECTS, config.oooTotalObjects],
+    [L.CFG_SYN_LINEAR, config.synLinear],
   ]);
 }
 

@@ -31,7 +31,6 @@ const TSO_RING = 64;
 export function someConfig(r: Random): Partial<CoreConfig> {
   const seed = r.u32();
   const flag = (bit: number, n: number): number => (r.oneIn(n) ? 0 : bit);
-  const seed = r.u32();
   const offloads = OFFLOADS[seed % OFFLOADS.length];
   const config: Partial<CoreConfig> = {
     ...SHORT,
