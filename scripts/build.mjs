@@ -1,6 +1,6 @@
 // The build steps. Each is a no-op when its outputs are up to date with its inputs' content.
 //
-//   node scripts/build.mjs [layout] [wasm] [ts] [addon] [xdp]      (all of them when none is named)
+//   node scripts/build.mjs [layout] [wasm] [ts] [addon] [xdp] [peers]      (all of them when none is named)
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -173,8 +173,31 @@ async function xdp() {
   });
 }
 
+/** The kernel's side of the benchmarks in C: build/bench/rpc. */
+async function peers() {
+  const sources = filesBelow('bench/kernel', ends('.c'));
+  if (sources.length === 0) throw new StepError('bench/kernel/ has no .c file');
+  let gcc;
+  try {
+    gcc = await run(['gcc', '--version']);
+  } catch {
+    throw new Missing('gcc (for the benchmarks against the kernel in C)');
+  }
+  return whenChanged({
+    name: 'peers',
+    inputs: filesBelow('bench/kernel', ends('.c', '.h')),
+    extra: gcc.split('\n')[0],
+    outputs: ['build/bench/rpc'],
+    make: async () => {
+      mkdirSync(at('build', 'bench'), { recursive: true });
+      const flags = ['-std=c11', '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror'];
+      await run(['gcc', ...flags, '-o', 'build/bench/rpc', ...sources, '-lm']);
+    },
+  });
+}
+
 /** Steps by name; each resolves to whether it had anything to do. */
-export const steps = { layout, wasm, ts, addon, xdp };
+export const steps = { layout, wasm, ts, addon, xdp, peers };
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(steps);

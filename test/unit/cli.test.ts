@@ -108,6 +108,8 @@ for (const [args, status, stream, text] of [
   [['knbench', 'run', '--bogus'], 2, 'stderr', /--bogus/],
   [['knbench', 'run', '--seconds', 'x'], 2, 'stderr', /--seconds/],
   [['knbench', 'run', '--threads', '2'], 2, 'stderr', /--threads/],
+  [['knbench', 'run', '--stacks', 'kernel:poll'], 2, 'stderr', /kernel:epoll, kernel:busy/],
+  [['knbench', 'run', '--link', 'xdp,memif,xdp'], 2, 'stderr', /--link/],
   [['knbench', 'client', '--stack', 'kernel'], 2, 'stderr', /--server is required/],
   [['knbench', 'server', '--link', 'memory:x'], 2, 'stderr', /one process/],
   [['demo', '--help'], 0, 'stdout', /usage: lunet demo/],

@@ -1,8 +1,8 @@
-import { cpus, release } from 'node:os';
 import { bytes, conditionLines, errorLines, micros, ratio, SUMMARY_HEADER, summaryRow } from './format.js';
 import { type CellSummary, type Summary, sizeText, summarize } from './results.js';
 import { escapeHtml, latencyCdf, seriesClass, throughputBars } from './svg.js';
 import type { RunRecord } from './types.js';
+import { versions, versionsText } from './versions.js';
 
 // One HTML file with everything in it: no script, no font, no address to fetch anything from.
 
@@ -108,8 +108,8 @@ function legend(cells: readonly CellSummary[]): string {
   const names: readonly (readonly [string, string])[] = [
     ['zc', 'lunet, zero copy'],
     ['copy', 'lunet, copying sockets (lunet/net)'],
-    ['kernel', 'kernel at its better placement (node:net)'],
-    ['kernel-other', 'kernel at its other placement'],
+    ['kernel', 'kernel at its best'],
+    ['kernel-other', 'kernel otherwise'],
   ];
   const present = new Set(cells.flatMap((cell) => cell.entries.map(seriesClass)));
   const items = names
@@ -142,11 +142,11 @@ function notes(records: readonly RunRecord[]): string {
   const items = [
     ...conditionLines(records),
     `${rounds} rounds of ${first?.seconds.toFixed(1) ?? '–'} s per stack and cell, the stacks in turn, each turn in fresh processes; warm-up excluded.`,
-    'Ratios are against the kernel at its better placement: both ends on one CPU or on two, whichever answers more requests per second in that cell.',
+    'Ratios are against the kernel at its best: of its programs and placements (both ends on one CPU or on two) that were run on a comparable wire, the one that answers most requests per second in that cell.',
     'Latency runs from the sending of a request to the last byte of its response, in an HDR histogram of three significant digits.',
     'copied: payload bytes, all rounds. lunet counts what its core, its host and its shim copy; what the driver copies is said above. The kernel’s figure is computed: into the socket and out of it, at both ends.',
     'CPU s: user and system time of both ends in one round. lunet polls: its processes are busy whether there is work or not.',
-    `Machine: ${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${cpus().length} CPUs, Linux ${release()}, Node ${process.versions.node}.`,
+    `Versions and machine: ${versionsText(versions())}.`,
   ];
   const errors = errorLines(records).map((line) => `<li class="error">${escapeHtml(line)}</li>`);
   return `<ul class="notes">${items.map((item) => `<li>${escapeHtml(item)}</li>`).join('')}${errors.join('')}</ul>`;

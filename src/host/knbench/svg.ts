@@ -7,7 +7,7 @@ import type { Summary } from './results.js';
 export const escapeHtml = (text: string): string =>
   text.replace(/[&<>"']/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' })[c] ?? c);
 
-/** The CSS class of a contender; the kernel's other placement is drawn fainter. */
+/** The CSS class of a contender; the kernel's other programs and placements are drawn fainter. */
 export function seriesClass(entry: Summary): string {
   if (entry.stack === 'lunet') return entry.mode === 'zc' ? 'zc' : 'copy';
   return entry.baseline ? 'kernel' : 'kernel-other';
