@@ -17,6 +17,8 @@ export interface Pair {
   readonly client: Core;
   /** What the client connects to. */
   readonly serverAddress: string;
+  /** Bytes of one core's memory below its zones: static data, and the tables its configuration sizes. */
+  readonly tableBytes: number;
   /** Events of inline sockets of all cores; set it before anything happens. */
   onEvent: (core: Core, handle: number, kind: number, a: number, b: number) => void;
   /** One turn of each core. */
@@ -74,8 +76,10 @@ export function openPair(join: Join, options: PairOptions = {}): Pair {
       config: { ...config, mac: link.info.mac },
       build: 'release',
       onEvent: ((handle, kind, a, b) => pair.onEvent(core, handle, kind, a, b)) satisfies InlineEvent,
-      place: (memory, arenaEnd) =>
-        link.attach({ memory, ctl: L.CTL, arenaEnd, zoneCount: config.zones, rxZones: config.rxZones }),
+      place(memory, arenaEnd) {
+        tableBytes = arenaEnd;
+        return link.attach({ memory, ctl: L.CTL, arenaEnd, zoneCount: config.zones, rxZones: config.rxZones });
+      },
     });
     for (const address of addresses) {
       const own = parsePrefix(`${address}/16`);
@@ -85,6 +89,7 @@ export function openPair(join: Join, options: PairOptions = {}): Pair {
     return core;
   }
 
+  let tableBytes = 0;
   let links: Link[];
   let cores: Core[];
   if (join === 'loopback') {
@@ -105,6 +110,7 @@ export function openPair(join: Join, options: PairOptions = {}): Pair {
     server: cores[0],
     client: cores[cores.length - 1],
     serverAddress: join === 'loopback' ? CLIENT : SERVER,
+    tableBytes,
     onEvent: () => undefined,
     turn() {
       turns++;
