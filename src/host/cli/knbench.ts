@@ -1,4 +1,6 @@
+import { fileURLToPath } from 'node:url';
 import { closeEnds, openEnds, usageOf } from '../knbench/agent.js';
+import { paperPlan } from '../knbench/figures.js';
 import { conditionLines, errorLines, SUMMARY_HEADER, SUMMARY_TEXT_COLUMNS, summaryRow } from '../knbench/format.js';
 import { MAX_DEPTH, MAX_MESSAGE_BYTES, MIN_MESSAGE_BYTES } from '../knbench/frame.js';
 import { type Contender, mediansOf, recordOf, summarize } from '../knbench/results.js';
@@ -19,8 +21,10 @@ import {
   UsageError,
   type Values,
 } from './args.js';
+import { figures } from './figures.js';
 import { print, progressLine, table } from './output.js';
 
+const FIGURES = fileURLToPath(new URL('../../../../build/knbench-figures.html', import.meta.url));
 const MAX_CONNECTIONS = 10_000;
 const MAX_ROUNDS = 1000;
 const MAX_SECONDS = 86_400;
@@ -101,6 +105,24 @@ const runSpec: CommandSpec = {
     'memory: has both ends in one process and one thread, and so has node:net then.',
     'xdp needs root. lunet is compared with the kernel on the same veth pair, with its offloads and without.',
   ],
+};
+
+const { medians: _, ...comparison } = runSpec.options;
+const figuresSpec: CommandSpec = {
+  name: 'knbench figures',
+  summary: 'Throughput by message size and by iodepth, and latency: Figures 9, 10 and 11 of the LUNA paper, here.',
+  options: {
+    ...comparison,
+    stacks: { ...runSpec.options.stacks, default: STACK_NAMES.join(',') },
+    sizes: { value: 'LIST', help: 'message sizes at iodepth 1', default: paperPlan.sizesBytes.join(',') },
+    depths: { value: 'LIST', help: 'iodepths at 4 KiB', default: paperPlan.depths.join(',') },
+    connections: { value: 'N', help: 'long-lived connections', default: String(paperPlan.connections) },
+    seconds: { ...workloadOptions.seconds, default: '0.5' },
+    warmup: { ...workloadOptions.warmup, default: '0.2' },
+    json: { help: 'print one object: figures, medians of every cell, single runs, conditions' },
+    report: { value: 'FILE', help: 'where the HTML report goes', default: 'build/knbench-figures.html' },
+  },
+  notes: runSpec.notes ?? [],
 };
 
 function endSpec(role: 'server' | 'client', values: Values): EndSpec {
@@ -253,13 +275,22 @@ async function run(values: Values): Promise<number> {
   return report(records, values);
 }
 
+function drawFigures(values: Values): Promise<number> {
+  const options = runOptions(values);
+  const given = values.required('report');
+  const report = given === figuresSpec.options.report.default ? FIGURES : given;
+  const connections = integer(values.required('connections'), 'connections', 1, MAX_CONNECTIONS);
+  return figures(options, { ...options, connections }, report, values.flag('json'));
+}
+
 const subcommands: Readonly<Record<string, { spec: CommandSpec; run: (values: Values) => Promise<number> }>> = {
   server: { spec: serverSpec, run: server },
   client: { spec: clientSpec, run: client },
   run: { spec: runSpec, run },
+  figures: { spec: figuresSpec, run: drawFigures },
 };
 
-const HELP = `usage: lunet knbench server|client|run [options]
+const HELP = `usage: lunet knbench server|client|run|figures [options]
 
 An RPC benchmark: requests and responses of one size over long-lived connections, a fixed number in flight on each.
 
@@ -276,7 +307,7 @@ export async function knbench(args: readonly string[]): Promise<number> {
   }
   const subcommand = name !== undefined && Object.hasOwn(subcommands, name) ? subcommands[name] : undefined;
   if (subcommand === undefined) {
-    throw new UsageError(name === undefined ? 'server, client or run?' : `there is no "${name}"`);
+    throw new UsageError(name === undefined ? 'server, client, run or figures?' : `there is no "${name}"`);
   }
   const values = parseCommand(subcommand.spec, rest);
   if (values === 'help') {

@@ -19,7 +19,7 @@ export const ratio = (value: number): string =>
 
 /** Least and most: `61 k–64 k`. */
 export const span = ([low, high]: readonly [number, number], text: (value: number) => string): string =>
-  `${text(low)}–${text(high)}`;
+  Number.isFinite(low) ? `${text(low)}–${text(high)}` : '–';
 
 export function bytes(value: number): string {
   if (value === 0) return '0';

@@ -23,9 +23,11 @@ export interface RunOptions {
    */
   links: readonly string[];
   clientLink?: string;
+  /** What is measured: every combination of the three, or exactly `cells`. */
   sizesBytes: readonly number[];
   depths: readonly number[];
   connections: readonly number[];
+  cells?: readonly Cell[];
   seconds: number;
   warmupSeconds: number;
   rounds: number;
@@ -170,12 +172,16 @@ function placementsOf({ stack, mode }: { stack: StackName; mode: Mode }, wire: W
   return stack === 'lunet' || mode === 'busy' ? ['two CPUs'] : ['one CPU', 'two CPUs'];
 }
 
+function combinations({ connections, sizesBytes, depths }: RunOptions): Cell[] {
+  return connections.flatMap((count) =>
+    sizesBytes.flatMap((sizeBytes) => depths.map((depth) => ({ sizeBytes, depth, connections: count }))),
+  );
+}
+
 /** Runs every cell of every stack in every round, the stacks in turn within a round, and marks the kernel's best. */
 export async function runMatrix(options: RunOptions): Promise<RunRecord[]> {
   const contenders = contendersOf(options);
-  const cells: Cell[] = options.connections.flatMap((connections) =>
-    options.sizesBytes.flatMap((sizeBytes) => options.depths.map((depth) => ({ sizeBytes, depth, connections }))),
-  );
+  const cells = options.cells ?? combinations(options);
   const total = contenders.length * cells.length * options.rounds;
   const records: RunRecord[] = [];
   if (options.links.some(isVeth)) needVeth();
