@@ -123,6 +123,14 @@ for (const [args, status, stream, text] of [
   });
 }
 
+test('a veth pair of its own is not to be had by an ordinary user, and that is said', () => {
+  const ordinary = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
+  const args = [MAIN, 'knbench', 'run', '--link', 'memif,xdp', '--seconds', '0.01'];
+  const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', ...ordinary });
+  assert.is(status, 1);
+  assert.match(stderr, /--link xdp needs root/);
+});
+
 test('a reader that goes away ends the command quietly', async () => {
   const child = spawn(process.execPath, [MAIN, 'knbench', 'run', '--help'], { stdio: ['ignore', 'pipe', 'pipe'] });
   child.stdout.destroy();

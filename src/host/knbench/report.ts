@@ -46,7 +46,7 @@ svg .value .dim { font-weight: 400; }
 .legend i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 7px; vertical-align: -1px; }
 .k-zc { background: var(--zc); } .k-copy { background: var(--copy); } .k-kernel { background: var(--kernel); } .k-kernel-other { background: var(--kernel-other); }
 .k-epoll { background: var(--epoll); } .k-busy { background: var(--busy); }
-.k-bare { background: repeating-linear-gradient(90deg, var(--dim) 0 4px, transparent 4px 7px); height: 3px; vertical-align: 3px; }
+.legend .k-bare { background: repeating-linear-gradient(90deg, var(--dim) 0 4px, transparent 4px 7px); height: 3px; vertical-align: 3px; }
 .scroll { overflow-x: auto; margin-top: 14px; }
 table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; }
 th, td { padding: 5px 10px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--rule); }

@@ -13,7 +13,7 @@ export interface Line {
 const WIDTH = 500;
 const HEIGHT = 290;
 const LEFT = 54;
-const RIGHT = 14;
+const RIGHT = 26;
 const TOP = 10;
 const BOTTOM = 42;
 

@@ -78,7 +78,6 @@ function directLinks({ link, clientLink }: WireOptions): { server: string; clien
 
 /** A new pair for every turn: nothing of one stack (an XDP program, a neighbour) is there when the next begins. */
 async function openVeth(wire: Wire, stack: StackName, options: WireOptions): Promise<OpenWire> {
-  needVeth();
   const pair = createNamespaces({ mtu: options.vethMtu ?? DEFAULT_VETH_MTU });
   try {
     if (wire === 'bare veth') {
