@@ -4,9 +4,9 @@ import { parsePrefix, writeAddress } from '../src/host/core/address.js';
 import { type Core, type CoreConfig, createCore, type InlineEvent } from '../src/host/core/core.js';
 import * as L from '../src/host/core/layout.js';
 import type { Link } from '../src/host/link/link.js';
+import { loopbackLink } from '../src/host/link/loopback.js';
 import { memoryLink } from '../src/host/link/memory.js';
 import { profiles } from '../src/host/profiles.js';
-import { loopbackLink } from './loopback.js';
 
 export type Join = 'loopback' | 'two instances';
 
@@ -15,8 +15,6 @@ export interface Pair {
   /** On the loopback the same core. */
   readonly server: Core;
   readonly client: Core;
-  /** What the client connects to. */
-  readonly serverAddress: string;
   /** Bytes of one core's memory below its zones: static data, and the tables its configuration sizes. */
   readonly tableBytes: number;
   /** Events of inline sockets of all cores; set it before anything happens. */
@@ -68,7 +66,8 @@ export function openPair(join: Join, options: PairOptions = {}): Pair {
   const { mtu = 1500, checksums = true, clientAddresses = [CLIENT] } = options;
   let nowNs = performance.now() * 1e6;
   const clockNs = (): number => nowNs;
-  const flags = defaultConfig.flags | (checksums ? 0 : L.CFGF_TX_NO_CSUM | L.CFGF_RX_TRUST);
+  const loopback = join === 'loopback' ? L.CFGF_LOOPBACK : 0;
+  const flags = defaultConfig.flags | loopback | (checksums ? 0 : L.CFGF_TX_NO_CSUM | L.CFGF_RX_TRUST);
   const config = { ...defaultConfig, ...options.config, mtu, flags };
 
   function open(link: Link, addresses: readonly string[]): Core {
@@ -93,12 +92,8 @@ export function openPair(join: Join, options: PairOptions = {}): Pair {
   let links: Link[];
   let cores: Core[];
   if (join === 'loopback') {
-    // The link exchanges the addresses, so the core talks to a neighbour that is itself.
-    links = [loopbackLink(mtu, clockNs)];
+    links = [loopbackLink({ mtu, clockNs })];
     cores = [open(links[0], [SERVER])];
-    writeAddress(cores[0].u8, cores[0].scratch, CLIENT);
-    cores[0].u8.set(links[0].info.mac, cores[0].scratch + 16);
-    cores[0].neighSet(cores[0].scratch, cores[0].scratch + 16);
   } else {
     const hub = `bench${hubs++}`;
     links = [memoryLink(hub, { mtu, clockNs }), memoryLink(hub, { mtu, clockNs })];
@@ -109,7 +104,6 @@ export function openPair(join: Join, options: PairOptions = {}): Pair {
     join,
     server: cores[0],
     client: cores[cores.length - 1],
-    serverAddress: join === 'loopback' ? CLIENT : SERVER,
     tableBytes,
     onEvent: () => undefined,
     turn() {
@@ -142,7 +136,7 @@ export function turnUntil(pair: Pair, done: () => boolean, what: string): void {
 /** Begins a connection from the client to the server; both sockets inline. Returns the client's handle. */
 export function connectInline(pair: Pair, port: number, localAddress?: string): number {
   const { client: core } = pair;
-  writeAddress(core.u8, core.scratch, pair.serverAddress);
+  writeAddress(core.u8, core.scratch, SERVER);
   if (localAddress !== undefined) writeAddress(core.u8, core.scratch + 16, localAddress);
   const local = localAddress === undefined ? 0 : core.scratch + 16;
   const handle = core.connect(core.scratch, port, local, 0, L.SOCK_INLINE);
