@@ -1,8 +1,84 @@
-// knbench on a veth pair of its own: lunet over AF_XDP against the kernel on the same interfaces.
+// knbench against the kernel in C, and on a veth pair of its own: lunet over AF_XDP against the kernel on the same
+// interfaces. Here tests run one at a time: who polls would keep others from answering.
 import { readdirSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
-import { runMatrix } from '../../src/host/knbench/run.js';
+import { type RunOptions, runMatrix } from '../../src/host/knbench/run.js';
+import type { RunResult } from '../../src/host/knbench/types.js';
+
+const options: RunOptions = {
+  stacks: [{ stack: 'kernel', mode: 'epoll' }],
+  links: ['memif'],
+  sizesBytes: [16, 100_000],
+  depths: [1, 3],
+  connections: [1, 20],
+  seconds: 0.2,
+  warmupSeconds: 0.02,
+  rounds: 1,
+  trustLink: false,
+  verify: true,
+  cpus: [0],
+};
+
+async function run(changes: Partial<RunOptions>): Promise<RunResult[]> {
+  return (await runMatrix({ ...options, ...changes })).map(({ result }) => result);
+}
+
+function check(results: readonly RunResult[]): void {
+  for (const result of results) {
+    const cell = `${result.mode}, ${result.sizeBytes} B, iodepth ${result.depth}, ${result.connections} connections`;
+    assert.is(result.error, undefined, cell);
+    assert.is(result.errors, 0, cell);
+    assert.ok(result.rpcs > 0, cell);
+    assert.ok(result.cpuSeconds > 0, cell);
+    assert.ok((result.p50Us ?? 0) > 0 && (result.p999Us ?? 0) >= (result.p50Us ?? 0), cell);
+  }
+}
+
+for (const mode of ['epoll', 'busy'] as const) {
+  test(`the kernel through the C program (${mode}) answers every byte of every cell`, async () => {
+    // Who polls on one CPU answers once in a time slice: busy ends have two.
+    const busy = mode === 'busy';
+    const results = await run({ stacks: [{ stack: 'kernel', mode }], cpus: busy ? [0, 1] : [0] });
+    assert.is(results.length, 8);
+    check(results);
+    assert.ok(results.every(({ placement }) => placement === (busy ? 'two CPUs' : 'one CPU')));
+    assert.ok(results.every(({ link }) => link === 'loopback'));
+  });
+}
+
+test('more than a socket takes is in flight both ways, and the C program does not wait for itself', async () => {
+  const results = await run({
+    sizesBytes: [1024 * 1024],
+    depths: [16],
+    connections: [1],
+  });
+  check(results);
+});
+
+test('a busy program has both CPUs, one that waits is tried on one and on two; the fastest is the baseline', async () => {
+  const results = await run({
+    stacks: [
+      { stack: 'kernel', mode: 'copy' },
+      { stack: 'kernel', mode: 'epoll' },
+      { stack: 'kernel', mode: 'busy' },
+    ],
+    sizesBytes: [64],
+    depths: [1],
+    connections: [1],
+    cpus: [0, 1],
+  });
+  check(results);
+  assert.equal(
+    results.map(({ mode, placement }) => `${mode}, ${placement}`),
+    ['copy, one CPU', 'copy, two CPUs', 'epoll, one CPU', 'epoll, two CPUs', 'busy, two CPUs'],
+  );
+  const best = Math.max(...results.map(({ rpcPerSecond }) => rpcPerSecond));
+  assert.equal(
+    results.filter(({ baseline }) => baseline).map(({ rpcPerSecond }) => rpcPerSecond),
+    [best],
+  );
+});
 
 test('every stack has the same pair of interfaces, the kernel with its offloads and without, and nothing is left', async () => {
   const records = await runMatrix({
