@@ -5,7 +5,7 @@ import type { RunResult } from '../../src/host/knbench/types.js';
 
 const options: RunOptions = {
   stacks: [{ stack: 'kernel', mode: 'copy' }],
-  link: 'memory:',
+  links: ['memory:'],
   sizesBytes: [16, 4096, 100_000],
   depths: [1, 3],
   connections: [1, 2],
@@ -41,7 +41,7 @@ test('the kernel answers every byte of every cell in one thread', async () => {
 test('the kernel runs in two processes on one CPU and on two, one of them the baseline', async () => {
   const seen: Progress[] = [];
   const results = await run({
-    link: 'memif',
+    links: ['memif'],
     sizesBytes: [64],
     depths: [1],
     connections: [1],
@@ -81,7 +81,7 @@ for (const mode of ['zc', 'copy'] as const) {
 test('what cannot open is an error in every row, with the reason', async () => {
   const results = await run({
     stacks: [{ stack: 'lunet', mode: 'zc' }],
-    link: 'nowhere:x',
+    links: ['nowhere:x'],
     sizesBytes: [64],
     cpus: [],
   });
