@@ -19,6 +19,9 @@ const expected = [
   /you asked for \/page/,
   /echo: no copy/,
   /echo: once a burst/,
+  /read: block 42\nERR_RPC_APPLICATION 404 no such block/,
+  /rpc: no copy/,
+  /stream: PIECE BY PIECE/,
 ];
 
 test.before(() => {
