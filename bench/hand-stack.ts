@@ -36,6 +36,7 @@ export function handStack(end: End): Stack {
     release: (handle) => void handlers.delete(handle),
     kick() {},
     enter() {},
+    onClose() {},
     nowUs: () => core.dv.getFloat64(L.CTL_CLOCK_NS, true) / 1000,
   };
   return stack as Stack;

@@ -496,6 +496,21 @@ for (const stack of RPC_STACKS) {
     await ends.finish();
   });
 
+  if (stack !== 'node:net') {
+    over('closing the stack ends the calls on it', async () => {
+      const ends = await openRpc(stack);
+      const held: RpcRequest[] = [];
+      ends.server.handle(HOLD, (request) => void held.push(request));
+      const call = failure(ends.connect().request(HOLD, 'x'));
+      await until(() => held.length === 1, 'the request');
+      await ends.stacks[1].close();
+      assert.is((await call).code, 'ERR_RPC_LOST');
+      await until(() => held[0].aborted, 'the handler is told');
+      held[0].reply();
+      await ends.finish();
+    });
+  }
+
   over('a connection that does not open fails its calls as not sent', async () => {
     const ends = await openRpc(stack);
     let reason: NodeJS.ErrnoException | null = null;

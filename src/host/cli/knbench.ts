@@ -26,7 +26,11 @@ const DEFAULT_PORT = '7077';
 
 const stackOptions: Record<string, OptionSpec> = {
   stack: { value: 'lunet|kernel', help: 'whose TCP', default: 'lunet' },
-  mode: { value: 'zc|copy', help: 'lunet: zero copy on the core’s events, or copy through lunet/net', default: 'zc' },
+  mode: {
+    value: 'zc|copy|rpc',
+    help: 'lunet: zero copy on the core’s events, or copy through lunet/net; either stack: programs of lunet/rpc',
+    default: 'zc',
+  },
   link: { value: 'URI', help: 'lunet: the link, such as memif:/run/k.sock?role=server or xdp:eth1' },
   address: { value: 'ADDRESS', help: 'own address; lunet: with its prefix length (10.77.0.1/24)' },
   port: { value: 'N', help: 'TCP port of the server', default: DEFAULT_PORT },
@@ -66,7 +70,11 @@ const runSpec: CommandSpec = {
   name: 'knbench run',
   summary: 'Starts both ends as pinned processes and compares stacks round by round.',
   options: {
-    stacks: { value: 'LIST', help: 'of lunet:zc, lunet:copy, kernel', default: 'lunet:zc,lunet:copy,kernel' },
+    stacks: {
+      value: 'LIST',
+      help: 'of lunet:zc, lunet:copy, lunet:rpc, kernel, kernel:rpc',
+      default: 'lunet:zc,lunet:copy,kernel',
+    },
     link: { value: 'URI', help: 'lunet’s link: memif, memif:PATH, memory:, or the server’s link', default: 'memif' },
     'client-link': { value: 'URI', help: 'the client’s link where it is not the same' },
     mtu: stackOptions.mtu,
@@ -83,7 +91,7 @@ const runSpec: CommandSpec = {
 
 function endSpec(role: 'server' | 'client', values: Values): EndSpec {
   const stack = oneOf<StackName>(values.required('stack'), 'stack', ['lunet', 'kernel']);
-  const mode = oneOf<Mode>(values.required('mode'), 'mode', ['zc', 'copy']);
+  const mode = oneOf<Mode>(values.required('mode'), 'mode', ['zc', 'copy', 'rpc']);
   const port = integer(values.required('port'), 'port', 1, 65535);
   const address = values.text('address');
   const mtu = values.text('mtu');
@@ -95,7 +103,7 @@ function endSpec(role: 'server' | 'client', values: Values): EndSpec {
   return {
     role,
     stack,
-    mode: stack === 'kernel' ? 'copy' : mode,
+    mode: stack === 'kernel' && mode === 'zc' ? 'copy' : mode,
     port,
     trustLink: values.flag('trust-link'),
     ...(link !== undefined ? { link } : {}),
@@ -127,11 +135,11 @@ function workloads(values: Values): Workloads {
 }
 
 export function parseStacks(text: string): { stack: StackName; mode: Mode }[] {
-  return list(text, (name) => oneOf(name, 'stacks', ['lunet:zc', 'lunet:copy', 'kernel'])).map((name) =>
-    name === 'kernel'
-      ? { stack: 'kernel', mode: 'copy' }
-      : { stack: 'lunet', mode: name === 'lunet:zc' ? 'zc' : 'copy' },
-  );
+  const names = ['lunet:zc', 'lunet:copy', 'lunet:rpc', 'kernel', 'kernel:rpc'] as const;
+  return list(text, (name) => {
+    const [stack, mode = 'copy'] = oneOf(name, 'stacks', names).split(':') as [StackName, Mode?];
+    return { stack, mode };
+  });
 }
 
 async function report(records: readonly RunRecord[], json: boolean): Promise<number> {

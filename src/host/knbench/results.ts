@@ -17,7 +17,7 @@ export interface Cell {
 }
 
 export const contenderName = (c: Contender): string =>
-  c.stack === 'kernel' ? `kernel (${c.placement})` : `lunet ${c.mode}`;
+  c.stack === 'kernel' ? `kernel${c.mode === 'rpc' ? ' rpc' : ''} (${c.placement})` : `lunet ${c.mode}`;
 
 export const sizeText = (bytes: number): string =>
   bytes >= 1024 && bytes % 1024 === 0 ? `${bytes / 1024} KiB` : `${bytes} B`;
@@ -97,15 +97,15 @@ export const median = (values: readonly number[]): number => {
 
 const cellKey = (cell: Cell): string => `${cell.sizeBytes}/${cell.depth}/${cell.connections}`;
 
-/** In every cell the kernel's placement with the higher median RPC/s becomes the baseline. */
+/** In every cell the kernel with the highest median RPC/s, of its placements and modes, becomes the baseline. */
 export function markBaseline(results: RunResult[]): void {
   const kernel = results.filter((result) => result.stack === 'kernel' && result.error === undefined);
   for (const key of new Set(kernel.map(cellKey))) {
     const inCell = kernel.filter((result) => cellKey(result) === key);
-    const speed = (placement: Placement): number =>
-      median(inCell.filter((result) => result.placement === placement).map((result) => result.rpcPerSecond));
-    const best = [...new Set(inCell.map((result) => result.placement))].sort((a, b) => speed(b) - speed(a))[0];
-    for (const result of inCell) result.baseline = result.placement === best;
+    const speed = (name: string): number =>
+      median(inCell.filter((result) => contenderName(result) === name).map((result) => result.rpcPerSecond));
+    const best = [...new Set(inCell.map(contenderName))].sort((a, b) => speed(b) - speed(a))[0];
+    for (const result of inCell) result.baseline = contenderName(result) === best;
   }
 }
 

@@ -49,7 +49,7 @@ class Pair {
 
   static async open(contender: Contender, links: LinkPair, options: RunOptions): Promise<Pair> {
     const { stack, mode, placement } = contender;
-    const name = stack === 'kernel' ? 'kernel' : `lunet ${mode}`;
+    const name = stack === 'kernel' && mode === 'copy' ? 'kernel' : `${stack} ${mode}`;
     const common = {
       stack,
       mode,

@@ -1,7 +1,8 @@
 // What the processes of a benchmark tell each other, and what a run is reported as.
 
 export type StackName = 'lunet' | 'kernel';
-export type Mode = 'zc' | 'copy';
+/** `rpc`: programs of lunet/rpc, over lunet/zc or over node:net. */
+export type Mode = 'zc' | 'copy' | 'rpc';
 
 /** Where the two ends run. `one thread`: both in one process, on one event loop. `by hand`: started separately. */
 export type Placement = 'two CPUs' | 'one CPU' | 'one thread' | 'by hand';

@@ -1,6 +1,8 @@
 // Listening and connecting, the same over lunet/zc and over node:net's interface, so that one program runs on both.
 import type { AddressInfo } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { systemError } from '../core/errors.js';
+import { ECONNABORTED } from '../core/layout.js';
 import type { ZcConnection } from '../zc/connection.js';
 import type { Zc } from '../zc/zc.js';
 import { RpcClient, type RpcClientOptions } from './client.js';
@@ -27,17 +29,27 @@ export interface RpcNetwork {
 /** RPC over lunet/zc: nothing is copied. */
 export function rpcOverZc(zc: Zc): RpcNetwork {
   const clientHandler = zcHandler();
+  const transports = new Set<ZcTransport>();
+  const transport = (connection: ZcConnection, isOpen: boolean): ZcTransport => {
+    const made = new ZcTransport(zc, connection, isOpen, () => transports.delete(made));
+    transports.add(made);
+    return made;
+  };
+  // Connections of a stack that is closed say nothing more.
+  zc.stack.onClose(() => {
+    for (const each of transports) each.closed(systemError(ECONNABORTED, 'read', ': the stack is closed'));
+  });
   return {
     memory: zc,
     async listen(options, server) {
       const accept = (connection: ZcConnection): void => {
         connection.setNoDelay();
-        server.accept(new ZcTransport(zc, connection, true), connection);
+        server.accept(transport(connection, true), connection);
       };
       return zc.listen(options, zcHandler(accept));
     },
     connect(options, client) {
-      return new RpcClient(new ZcTransport(zc, zc.connect(options, clientHandler), false), client);
+      return new RpcClient(transport(zc.connect(options, clientHandler), false), client);
     },
   };
 }

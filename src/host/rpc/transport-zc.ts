@@ -11,13 +11,18 @@ export class ZcTransport implements RpcTransport {
   readonly #zc: Zc;
   #sink: TransportSink | null = null;
   #isOpen: boolean;
+  readonly #over: () => void;
 
-  /** @param isOpen false for a connection that is still being opened */
-  constructor(zc: Zc, connection: ZcConnection, isOpen: boolean) {
+  /**
+   * @param isOpen false for a connection that is still being opened
+   * @param over called when there is no more to tell
+   */
+  constructor(zc: Zc, connection: ZcConnection, isOpen: boolean, over: () => void) {
     this.memory = zc;
     this.connection = connection;
     this.#zc = zc;
     this.#isOpen = isOpen;
+    this.#over = over;
     connection.user = this;
   }
 
@@ -44,12 +49,12 @@ export class ZcTransport implements RpcTransport {
   }
 
   end(): void {
-    this.#sink = null;
+    this.#silence();
     this.connection.close();
   }
 
   abort(): void {
-    this.#sink = null;
+    this.#silence();
     this.connection.abort();
   }
 
@@ -79,8 +84,13 @@ export class ZcTransport implements RpcTransport {
   /** @internal */
   closed(error: Error | null): void {
     const sink = this.#sink;
-    this.#sink = null;
+    this.#silence();
     sink?.closed(error);
+  }
+
+  #silence(): void {
+    this.#sink = null;
+    this.#over();
   }
 }
 
