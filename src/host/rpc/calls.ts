@@ -17,7 +17,8 @@ export const CALL_GIVEN_UP = 3;
 const SLOT_BITS = 16;
 const MAX_SLOTS = 1 << SLOT_BITS;
 const SLOT_MASK = MAX_SLOTS - 1;
-const MAX_GENERATION = 0xffff;
+/** An id below 2³¹ is a small integer to V8, and no object. */
+const MAX_GENERATION = 0x7fff;
 const NONE = -1;
 
 export class CallTable {
@@ -68,7 +69,7 @@ export class CallTable {
 
   /** Never 0. */
   idOf(slot: number): number {
-    return ((this.#generation[slot] << SLOT_BITS) | slot) >>> 0;
+    return (this.#generation[slot] << SLOT_BITS) | slot;
   }
 
   /** The slot of a call that has not ended on the wire, or -1. */
