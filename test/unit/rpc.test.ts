@@ -2,7 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { RPC_HEADROOM, type RpcError, type RpcRequest, type RpcStream } from '../../src/host/rpc/index.js';
-import { Iov, type Piece } from '../../src/host/zc/index.js';
+import { Iov, type Piece, type ZcConnection } from '../../src/host/zc/index.js';
 import { until } from '../helpers/net-pair.js';
 import { failure, openRpc, RPC_STACKS } from '../helpers/rpc-pair.js';
 
@@ -495,6 +495,20 @@ for (const stack of RPC_STACKS) {
     held[1].reply();
     await ends.finish();
   });
+
+  if (stack === 'lunet/zc') {
+    over('a connection that is closed behind its back ends its calls', async () => {
+      const ends = await openRpc(stack);
+      ends.server.handle(HOLD, (request) => {
+        (request.peer as ZcConnection).close();
+        request.reply('into the void');
+      });
+      const error = await failure(ends.connect().request(HOLD, 'x'));
+      assert.is(error.code, 'ERR_RPC_LOST');
+      await until(() => ends.server.connections === 0, 'the server has noticed');
+      await ends.finish();
+    });
+  }
 
   if (stack !== 'node:net') {
     over('closing the stack ends the calls on it', async () => {

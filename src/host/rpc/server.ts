@@ -175,7 +175,8 @@ export class RpcServerConnection extends Session implements RequestOwner {
   }
 
   #request(frame: Framer): void {
-    const { id, method } = frame;
+    const { id } = frame;
+    const handler = this.#server.handlerOf(frame.method);
     if (this.#later.size > 0 && this.#later.has(id)) {
       this.malformed(`a second request with id ${id}`);
       return;
@@ -184,10 +185,10 @@ export class RpcServerConnection extends Session implements RequestOwner {
       this.#reject(id, STATUS_UNAVAILABLE);
     } else if (frame.oversize) {
       this.#reject(id, STATUS_TOO_LARGE);
-    } else if (this.#server.handlerOf(method) === undefined) {
+    } else if (handler === undefined) {
       this.#reject(id, STATUS_METHOD);
     } else if (this.#handling < this.#maxInFlight && this.#waiting.length === 0) {
-      this.#call(this.#take(frame));
+      this.#call(this.#take(frame), handler);
     } else if (this.#waiting.length < this.#maxWaiting) {
       const request = this.#take(frame);
       request.own();
@@ -224,7 +225,7 @@ export class RpcServerConnection extends Session implements RequestOwner {
     return request;
   }
 
-  #call(request: RpcRequest): void {
+  #call(request: RpcRequest, handler: RpcHandler): void {
     this.#handling++;
     this.counters.requests++;
     // Of a request that has been answered nothing may be asked any more.
@@ -233,7 +234,7 @@ export class RpcServerConnection extends Session implements RequestOwner {
     if (stream) this.#later.set(id, request);
     let result: unknown;
     try {
-      result = this.#server.handlerOf(request.method)!(request);
+      result = handler(request);
     } catch (error) {
       this.#threw(request, error);
     }
@@ -328,7 +329,7 @@ export class RpcServerConnection extends Session implements RequestOwner {
     while (this.#waiting.length > 0 && this.#handling < this.#maxInFlight && !this.gone) {
       const request = this.#waiting.shift()!;
       this.#later.delete(request.id);
-      this.#call(request);
+      this.#call(request, this.#server.handlerOf(request.method)!);
     }
     this.#mind();
   }

@@ -37,7 +37,13 @@ export class ZcTransport implements RpcTransport {
   }
 
   sendv(iov: Iov): boolean {
-    return iov.length === 1 ? this.connection.send(iov.words[0], iov.words[1]) : this.connection.sendv(iov);
+    try {
+      return iov.length === 1 ? this.connection.send(iov.words[0], iov.words[1]) : this.connection.sendv(iov);
+    } catch (error) {
+      // Somebody has closed the connection behind our back.
+      process.nextTick(() => this.closed(error as Error));
+      return false;
+    }
   }
 
   viewOf(): DataView {

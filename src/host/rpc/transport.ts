@@ -22,7 +22,7 @@ export interface RpcTransport {
   nowUs(): number;
   /** Begins to tell. */
   start(sink: TransportSink): void;
-  /** Takes all pieces by reference, or none: then writable() follows. Throws on memory that cannot be sent. */
+  /** Takes all pieces by reference, or none: then writable() follows, or closed(). */
   sendv(iov: Iov): boolean;
   /** A view in which `addr` can be written, at offsetOf(addr). */
   viewOf(addr: number): DataView;
