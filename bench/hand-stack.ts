@@ -1,20 +1,26 @@
-// What lunet/zc and lunet/rpc need of a stack, over an end that is driven by hand.
+// What lunet/zc and lunet/rpc need of a stack, over a pair of cores that is driven by hand.
 import { writeAddress } from '../src/host/core/address.js';
+import type { Core } from '../src/host/core/core.js';
 import * as L from '../src/host/core/layout.js';
 import type { SocketHandler, Stack } from '../src/host/stack.js';
-import type { End } from './pair.js';
+import type { Pair } from './pair.js';
 
-export function handStack(end: End): Stack {
-  const { core, link } = end;
-  const handlers = new Map<number, SocketHandler>();
-  end.onEvent = (handle, kind, a, b) => {
-    const handler = handlers.get(handle)!;
+/** A stack for each core of a pair of two instances. */
+export function handStacks(pair: Pair): { server: Stack; client: Stack } {
+  const server = new Map<number, SocketHandler>();
+  const client = new Map<number, SocketHandler>();
+  pair.onEvent = (core, handle, kind, a, b) => {
+    const handler = (core === pair.server ? server : client).get(handle)!;
     if (kind === L.EV_DATA) handler.data!(a, b);
     else if (kind === L.EV_ACCEPT) handler.accept!(a);
     else if (kind === L.EV_CONNECT) handler.connect!();
     else if (kind === L.EV_WRITE) handler.writable!();
     else throw new Error(`event ${kind}`);
   };
+  return { server: handStack(pair.server, server), client: handStack(pair.client, client) };
+}
+
+function handStack(core: Core, handlers: Map<number, SocketHandler>): Stack {
   const opened = (handle: number, handler: SocketHandler): number => {
     if (handle < 0) throw new Error(`errno ${-handle}`);
     handlers.set(handle, handler);
@@ -22,7 +28,6 @@ export function handStack(end: End): Stack {
   };
   const stack: Partial<Stack> = {
     core,
-    link,
     turning: true,
     listen({ port }, handler) {
       core.u8.fill(0, core.scratch, core.scratch + 16);

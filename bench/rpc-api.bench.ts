@@ -2,9 +2,9 @@
 import { CTL_CLOCK_NS } from '../src/host/core/layout.js';
 import { RPC_HEADROOM, RpcServer, rpcOverZc } from '../src/host/rpc/index.js';
 import { createZc } from '../src/host/zc/index.js';
-import { handStack } from './hand-stack.js';
-import { bench, type Case } from './harness.js';
-import { openPair, type Pair, SERVER_ADDRESS, turnUntil } from './pair.js';
+import { handStacks } from './hand-stack.js';
+import { begin, bench, type Case } from './harness.js';
+import { openPair, type Pair, turnUntil } from './pair.js';
 
 const PORT = 7;
 const RPCS = 64;
@@ -17,12 +17,13 @@ interface Flow {
   run(): void;
 }
 
-const flush = ({ client }: Pair): void => client.core.flush(client.core.dv.getFloat64(CTL_CLOCK_NS, true) / 1000);
+const flush = ({ client }: Pair): void => client.flush(client.dv.getFloat64(CTL_CLOCK_NS, true) / 1000);
 
 function openZc(size: number, depth: number): Flow {
-  const pair = openPair(MTU);
-  const server = createZc(handStack(pair.server));
-  const client = createZc(handStack(pair.client));
+  const pair = openPair('two instances', { mtu: MTU });
+  const stacks = handStacks(pair);
+  const server = createZc(stacks.server);
+  const client = createZc(stacks.client);
   let connected = false;
   let bytesMissing = 0;
   let unsent = 0;
@@ -39,7 +40,7 @@ function openZc(size: number, depth: number): Flow {
   const object = client.alloc(size);
   let got = 0;
   const connection = client.connect(
-    { port: PORT, address: SERVER_ADDRESS },
+    { port: PORT, address: pair.serverAddress },
     {
       connect(opened) {
         opened.setNoDelay();
@@ -71,11 +72,12 @@ function openZc(size: number, depth: number): Flow {
 }
 
 function openRpc(size: number, depth: number): Flow {
-  const pair = openPair(MTU);
-  const zc = createZc(handStack(pair.client));
+  const pair = openPair('two instances', { mtu: MTU });
+  const stacks = handStacks(pair);
+  const zc = createZc(stacks.client);
   const server = new RpcServer();
   server.handle(ECHO, (request) => void request.reply(request.pieces));
-  void rpcOverZc(createZc(handStack(pair.server))).listen({ port: PORT }, server);
+  void rpcOverZc(createZc(stacks.server)).listen({ port: PORT }, server);
   let missing = 0;
   let unsent = 0;
   // An object for each request in flight, with room for the header in front of the payload.
@@ -91,7 +93,7 @@ function openRpc(size: number, depth: number): Flow {
       send();
     },
   };
-  const client = rpcOverZc(zc).connect({ port: PORT, address: SERVER_ADDRESS });
+  const client = rpcOverZc(zc).connect({ port: PORT, address: pair.serverAddress });
   const send = (): void => {
     if (unsent === 0) return;
     unsent--;
@@ -124,5 +126,10 @@ for (const [name, open] of [
 }
 cases.sort((a, b) => a.name.slice(3).localeCompare(b.name.slice(3)) || b.name.localeCompare(a.name));
 
-bench(cases);
+const setting = begin({
+  what: 'echo between two cores: bare, and as calls of lunet/rpc',
+  link: `memory, MTU ${MTU}`,
+  offloads: 'none: checksums in software',
+});
+bench(setting, cases);
 for (const { pair } of cases) pair.close();

@@ -5,7 +5,7 @@ import type { RunResult } from '../../src/host/knbench/types.js';
 
 const options: RunOptions = {
   stacks: [{ stack: 'kernel', mode: 'copy' }],
-  link: 'memory:',
+  links: ['memory:'],
   sizesBytes: [16, 4096, 100_000],
   depths: [1, 3],
   connections: [1, 2],
@@ -41,7 +41,7 @@ test('the kernel answers every byte of every cell in one thread', async () => {
 test('the kernel runs in two processes on one CPU and on two, one of them the baseline', async () => {
   const seen: Progress[] = [];
   const results = await run({
-    link: 'memif',
+    links: ['memif'],
     sizesBytes: [64],
     depths: [1],
     connections: [1],
@@ -75,6 +75,60 @@ for (const stack of ['lunet', 'kernel'] as const) {
   });
 }
 
+for (const mode of ['epoll', 'busy'] as const) {
+  test(`the kernel through the C program (${mode}) answers every byte of every cell`, async () => {
+    // Who polls on one CPU answers once in a time slice: busy ends have two, and longer, should others want them too.
+    const busy = mode === 'busy';
+    const results = await run({
+      stacks: [{ stack: 'kernel', mode }],
+      links: ['memif'],
+      cpus: busy ? [0, 1] : [0],
+      seconds: busy ? 0.2 : 0.05,
+    });
+    assert.is(results.length, 12);
+    check(results);
+    assert.ok(results.every(({ placement }) => placement === (busy ? 'two CPUs' : 'one CPU')));
+    assert.ok(results.every(({ link }) => link === 'loopback'));
+  });
+}
+
+test('more than a socket takes is in flight both ways, and the C program does not wait for itself', async () => {
+  const results = await run({
+    stacks: [{ stack: 'kernel', mode: 'epoll' }],
+    links: ['memif'],
+    sizesBytes: [1024 * 1024],
+    depths: [16],
+    connections: [1],
+    seconds: 0.2,
+  });
+  check(results);
+});
+
+test('a busy program has both CPUs, one that waits is tried on one and on two; the fastest is the baseline', async () => {
+  const results = await run({
+    stacks: [
+      { stack: 'kernel', mode: 'copy' },
+      { stack: 'kernel', mode: 'epoll' },
+      { stack: 'kernel', mode: 'busy' },
+    ],
+    links: ['memif'],
+    sizesBytes: [64],
+    depths: [1],
+    connections: [1],
+    cpus: [0, 1],
+  });
+  check(results);
+  assert.equal(
+    results.map(({ mode, placement }) => `${mode}, ${placement}`),
+    ['copy, one CPU', 'copy, two CPUs', 'epoll, one CPU', 'epoll, two CPUs', 'busy, two CPUs'],
+  );
+  const best = Math.max(...results.map(({ rpcPerSecond }) => rpcPerSecond));
+  assert.equal(
+    results.filter(({ baseline }) => baseline).map(({ rpcPerSecond }) => rpcPerSecond),
+    [best],
+  );
+});
+
 for (const mode of ['zc', 'copy'] as const) {
   test(`lunet ${mode} answers every byte of every cell on a memory link`, async () => {
     const results = await run({ stacks: [{ stack: 'lunet', mode }] });
@@ -90,7 +144,7 @@ for (const mode of ['zc', 'copy'] as const) {
 test('what cannot open is an error in every row, with the reason', async () => {
   const results = await run({
     stacks: [{ stack: 'lunet', mode: 'zc' }],
-    link: 'nowhere:x',
+    links: ['nowhere:x'],
     sizesBytes: [64],
     cpus: [],
   });

@@ -12,7 +12,7 @@ import type { EndInfo, EndSpec } from './types.js';
 const kernelNet = streamNet({ createServer, connect });
 
 /** Retransmitted segments of the network namespace: node:net shows no counter per connection. */
-function kernelTotals(): EndTotals {
+export function kernelTotals(): EndTotals {
   let retransmits = 0;
   try {
     const lines = readFileSync('/proc/net/snmp', 'utf8').split('\n');
@@ -57,7 +57,7 @@ function mtuOf(name: string): number {
   }
 }
 
-function kernelInfo(address: string, port: number): EndInfo {
+export function kernelInfo(address: string, port: number): EndInfo {
   const name = interfaceOf(address);
   return {
     port,
