@@ -33,7 +33,7 @@ export interface PairOptions {
   clientAddresses?: readonly string[];
 }
 
-const SERVER = '10.0.0.1';
+export const SERVER_ADDRESS = '10.0.0.1';
 const CLIENT = '10.0.0.2';
 /** The clock is read once in so many turns: a link stamps it by a register where lunet drives one itself. */
 const TURNS_PER_CLOCK = 16;
@@ -93,11 +93,11 @@ export function openPair(join: Join, options: PairOptions = {}): Pair {
   let cores: Core[];
   if (join === 'loopback') {
     links = [loopbackLink({ mtu, clockNs })];
-    cores = [open(links[0], [SERVER])];
+    cores = [open(links[0], [SERVER_ADDRESS])];
   } else {
     const hub = `bench${hubs++}`;
     links = [memoryLink(hub, { mtu, clockNs }), memoryLink(hub, { mtu, clockNs })];
-    cores = [open(links[0], [SERVER]), open(links[1], clientAddresses)];
+    cores = [open(links[0], [SERVER_ADDRESS]), open(links[1], clientAddresses)];
   }
   let turns = 0;
   const pair: Pair = {
@@ -136,7 +136,7 @@ export function turnUntil(pair: Pair, done: () => boolean, what: string): void {
 /** Begins a connection from the client to the server; both sockets inline. Returns the client's handle. */
 export function connectInline(pair: Pair, port: number, localAddress?: string): number {
   const { client: core } = pair;
-  writeAddress(core.u8, core.scratch, SERVER);
+  writeAddress(core.u8, core.scratch, SERVER_ADDRESS);
   if (localAddress !== undefined) writeAddress(core.u8, core.scratch + 16, localAddress);
   const local = localAddress === undefined ? 0 : core.scratch + 16;
   const handle = core.connect(core.scratch, port, local, 0, L.SOCK_INLINE);

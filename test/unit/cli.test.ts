@@ -72,11 +72,13 @@ test('sizes take units', () => {
 });
 
 test('stacks are named as stack:mode', () => {
-  assert.equal(parseStacks('lunet:zc,kernel'), [
+  assert.equal(parseStacks('lunet:zc,kernel,lunet:rpc,kernel:rpc'), [
     { stack: 'lunet', mode: 'zc' },
     { stack: 'kernel', mode: 'copy' },
+    { stack: 'lunet', mode: 'rpc' },
+    { stack: 'kernel', mode: 'rpc' },
   ]);
-  assert.throws(() => parseStacks('lunet'), /lunet:zc, lunet:copy, kernel/);
+  assert.throws(() => parseStacks('lunet'), /lunet:zc, lunet:copy, lunet:rpc, kernel/);
 });
 
 test('CPU lists are read in the kernel’s format', () => {

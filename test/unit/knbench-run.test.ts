@@ -66,6 +66,15 @@ test('the kernel runs in two processes on one CPU and on two, one of them the ba
   );
 });
 
+for (const stack of ['lunet', 'kernel'] as const) {
+  test(`programs of lunet/rpc answer every byte of every cell on ${stack}`, async () => {
+    const results = await run({ stacks: [{ stack, mode: 'rpc' }] });
+    assert.is(results.length, 12);
+    check(results);
+    if (stack === 'lunet') for (const { copiedBytes } of results) assert.is(copiedBytes, 0);
+  });
+}
+
 for (const mode of ['zc', 'copy'] as const) {
   test(`lunet ${mode} answers every byte of every cell on a memory link`, async () => {
     const results = await run({ stacks: [{ stack: 'lunet', mode }] });

@@ -32,11 +32,13 @@ const MAX_SECONDS = 86_400;
 const MAX_VETH_MTU = 3400;
 const DEFAULT_PORT = '7077';
 
-type StackChoice = 'lunet:zc' | 'lunet:copy' | 'kernel' | 'kernel:epoll' | 'kernel:busy';
+type StackChoice = 'lunet:zc' | 'lunet:copy' | 'lunet:rpc' | 'kernel' | 'kernel:rpc' | 'kernel:epoll' | 'kernel:busy';
 const STACKS: Readonly<Record<StackChoice, { stack: StackName; mode: Mode }>> = {
   'lunet:zc': { stack: 'lunet', mode: 'zc' },
   'lunet:copy': { stack: 'lunet', mode: 'copy' },
+  'lunet:rpc': { stack: 'lunet', mode: 'rpc' },
   kernel: { stack: 'kernel', mode: 'copy' },
+  'kernel:rpc': { stack: 'kernel', mode: 'rpc' },
   'kernel:epoll': { stack: 'kernel', mode: 'epoll' },
   'kernel:busy': { stack: 'kernel', mode: 'busy' },
 };
@@ -44,7 +46,11 @@ const STACK_NAMES = Object.keys(STACKS) as StackChoice[];
 
 const stackOptions: Record<string, OptionSpec> = {
   stack: { value: 'lunet|kernel', help: 'whose TCP', default: 'lunet' },
-  mode: { value: 'zc|copy', help: 'lunet: zero copy on the core’s events, or copy through lunet/net', default: 'zc' },
+  mode: {
+    value: 'zc|copy|rpc',
+    help: 'lunet: zero copy on the core’s events, or copy through lunet/net; either stack: programs of lunet/rpc',
+    default: 'zc',
+  },
   link: { value: 'URI', help: 'lunet: the link, such as memif:/run/k.sock?role=server or xdp:eth1' },
   address: { value: 'ADDRESS', help: 'own address; lunet: with its prefix length (10.77.0.1/24)' },
   port: { value: 'N', help: 'TCP port of the server', default: DEFAULT_PORT },
@@ -113,7 +119,7 @@ const figuresSpec: CommandSpec = {
   summary: 'Throughput by message size and by iodepth, and latency: Figures 9, 10 and 11 of the LUNA paper, here.',
   options: {
     ...comparison,
-    stacks: { ...runSpec.options.stacks, default: STACK_NAMES.join(',') },
+    stacks: { ...runSpec.options.stacks, default: STACK_NAMES.filter((name) => STACKS[name].mode !== 'rpc').join(',') },
     sizes: { value: 'LIST', help: 'message sizes at iodepth 1', default: paperPlan.sizesBytes.join(',') },
     depths: { value: 'LIST', help: 'iodepths at 4 KiB', default: paperPlan.depths.join(',') },
     connections: { value: 'N', help: 'long-lived connections', default: String(paperPlan.connections) },
@@ -127,7 +133,7 @@ const figuresSpec: CommandSpec = {
 
 function endSpec(role: 'server' | 'client', values: Values): EndSpec {
   const stack = oneOf<StackName>(values.required('stack'), 'stack', ['lunet', 'kernel']);
-  const mode = oneOf<Mode>(values.required('mode'), 'mode', ['zc', 'copy']);
+  const mode = oneOf<Mode>(values.required('mode'), 'mode', ['zc', 'copy', 'rpc']);
   const port = integer(values.required('port'), 'port', 1, 65535);
   const address = values.text('address');
   const mtu = values.text('mtu');
@@ -139,7 +145,7 @@ function endSpec(role: 'server' | 'client', values: Values): EndSpec {
   return {
     role,
     stack,
-    mode: stack === 'kernel' ? 'copy' : mode,
+    mode: stack === 'kernel' && mode === 'zc' ? 'copy' : mode,
     port,
     trustLink: values.flag('trust-link'),
     ...(link !== undefined ? { link } : {}),

@@ -31,7 +31,7 @@ async function kernelEnds({ mode }: EndSpec): Promise<{
   server(spec: EndSpec): Promise<ServerEnd>;
   client(spec: EndSpec): Promise<ClientEnd>;
 }> {
-  if (mode === 'copy') {
+  if (mode === 'copy' || mode === 'rpc') {
     const kernel = await import('./kernel.js');
     return { server: kernel.openKernelServer, client: kernel.openKernelClient };
   }

@@ -1,8 +1,11 @@
 // What the processes of a benchmark tell each other, and what a run is reported as.
 
 export type StackName = 'lunet' | 'kernel';
-/** lunet: `zc`, `copy`. kernel: `copy` is node:net; `epoll` and `busy` are a C program that waits, or asks on and on. */
-export type Mode = 'zc' | 'copy' | 'epoll' | 'busy';
+/**
+ * lunet: `zc`, `copy`. kernel: `copy` is node:net; `epoll` and `busy` are a C program that waits, or asks on and on. Either:
+ * `rpc`, programs of lunet/rpc, over lunet/zc or over node:net.
+ */
+export type Mode = 'zc' | 'copy' | 'rpc' | 'epoll' | 'busy';
 
 /** What joins the ends: see wire.ts. */
 export type Wire = 'direct' | 'veth' | 'bare veth';
