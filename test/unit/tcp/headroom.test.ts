@@ -230,7 +230,7 @@ test('a frame that waits for a neighbour keeps the room, and gives it up when it
     core.ingest(0, p.m.nowUs);
     assert.is(core.refCount(addr), 2);
     // Free again: what is sent next from there begins in it.
-    p.pass(3e6);
+    p.pass(3e6, 1000);
     const frames = waiting(core);
     assert.ok(frames.some(([first]) => first === ETH_IP_TCP + 350));
     core.free(addr);
