@@ -66,7 +66,7 @@ for (const sockets of [1, 64]) {
     zc.listen({ port: 7 }, echo(zc));
     let asked = 0;
     let stop = false;
-    const opened = 0;
+    let open = 0;
     for (let i = 0; i < 16; i++) {
       zc.connect(
         { port: 7, address: MIRROR },
