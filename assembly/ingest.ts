@@ -33,6 +33,7 @@ import { neighboursInit, neighboursNeeded } from './ip/neighbour';
 import { outputInit } from './ip/output';
 import { pendingInit, pendingNeeded } from './ip/pending';
 import { reassemblyInit, reassemblyNeeded } from './ip/reassembly';
+import { repeatInput } from './ip/repeat';
 import { routesInit, routesNeeded } from './ip/route';
 import { flushEvents } from './tcp/events';
 import { groEnd } from './tcp/gro';
@@ -155,7 +156,8 @@ export function ingest(n: u32, now: f64): void {
     }
     frames++;
     bytes += len;
-    frameInput(addr, len, load<u32>(at, RXD_FLAGS));
+    const flags = load<u32>(at, RXD_FLAGS);
+    if (!repeatInput(addr, len, flags)) frameInput(addr, len, flags);
     zbufUnref(addr);
   }
   groEnd();

@@ -74,6 +74,12 @@ export let flowParked: bool = false;
 /** The connection found last: in a burst its next segment is likely to follow. 0 = none. */
 let recent: u32 = 0;
 
+/** The connection that flowFind() has found last, while it is where it was; 0 = none. */
+@inline
+export function flowRecent(): u32 {
+  return recent;
+}
+
 /** The connection with this 4-tuple, unparked; or 0, and then see flowParked. */
 export function flowFind(addresses: u32, ports: u32): u32 {
   if (recent != 0 && same(tcbAt(recent), addresses, ports)) return recent;

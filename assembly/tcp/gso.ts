@@ -36,6 +36,7 @@ import {
   framePayload,
   framePieces,
   framePut,
+  framePutPair,
   ipOutput,
   pathReady,
   txRoom,
@@ -46,6 +47,7 @@ import { ETH_HEADER } from '../wire/ethernet';
 import { IPV4_CHECKSUM, IPV4_HEADER, IPV4_TOTAL, mappedRaw } from '../wire/ipv4';
 import { IPV6_HEADER, IPV6_PAYLOAD } from '../wire/ipv6';
 import {
+  TCPF_ACK,
   TCPF_FIN,
   TCPF_PSH,
   TCP_CHECKSUM,
@@ -56,12 +58,14 @@ import {
   setTcpSeq,
   tcpFlags,
 } from '../wire/tcp';
+import { zbufAllocHeader, zbufRefMany } from '../zbuf/zbuf';
 import { asLinuxReceiver } from './linux';
 import { sackBytes } from './options';
+import { txSegAlloc, txSegFree, txSegScarce } from './records';
 import { ackCarried, headerService, payloadPut, pieceCount, PROTO_TCP, segmentHeader, segmentSend } from './segment';
 import { sendNodeAt } from './sendq';
-import { F2_CWR_OWED, F2_SND_URG, Tcb, addressesOf, coldOf, isV4 } from './tcb';
-import { txSegAt } from './txseg';
+import { CA_OPEN, F2_CWR_OWED, F2_MARKS, F2_SND_URG, Tcb, addressesOf, coldOf, isV4, pipe } from './tcb';
+import { nodeHolding, txSegAppend, txSegAt } from './txseg';
 
 /** The total length of an IPv4 packet is 16 bits. */
 const IPV4_MOST: u32 = 65535;
@@ -230,6 +234,64 @@ function copySend(seq: u32, node: u32, len: u32, flags: u32): bool {
   segments++;
   bytes += len;
   return true;
+}
+
+/**
+ * Sends what is sure to follow the model: full segments out of one piece of the send queue, as far as both windows and the
+ * ring let them go, each as sendNew() would. What decides on them is the same for all and is asked once. The last segment
+ * is left to sendNew(), which knows what it has to say.
+ */
+export function gsoRun(t: Tcb): void {
+  const node = t.sqNext;
+  const mss: u32 = t.sndMss;
+  if (run != COPY || modelLen != mss || node == 0 || t.caState != CA_OPEN) return;
+  if (coldOf(t).flags2 & F2_MARKS) return;
+  let seq = t.sndNxt;
+  const n = sendNodeAt(node);
+  const skip = seq - n.seq;
+  const room = <i32>(t.sndUna + t.sndWnd - seq);
+  const free = <i32>(t.cwnd - pipe(t));
+  if (room <= 0 || free <= 0) return;
+  const most = min(min(n.len - skip, t.sndEnd - seq - 1), <u32>min(room, free));
+  let left = min(most / mss, txRoom() >> 1);
+  if (left == 0) return;
+  let addr = n.addr + skip;
+  const flags = TCPF_ACK | commonFlags;
+  const config = load<u32>(CFG_FLAGS);
+  const sums: bool = !(config & CFGF_TX_NO_CSUM);
+  const byLink: bool = v4 && (config & CFGF_TX_CSUM) != 0;
+  const lenRaw = <u32>bswap<u16>(<u16>(tcpLen + mss));
+  const base = tcpSum + lenRaw + ((<u64>flags) << 8);
+  const first = addr;
+  for (; left != 0 && !txSegScarce(); left--) {
+    const record = txSegAlloc();
+    if (!record) break;
+    const f = zbufAllocHeader();
+    if (!f) {
+      txSegFree(record);
+      break;
+    }
+    copyHeaders(f);
+    const tcp = frameL4(f);
+    setTcpSeq(tcp, seq);
+    setTcpFlags(tcp, flags);
+    if (sums) {
+      const sum = byLink ? fold(pseudoSum + lenRaw) : ~fold(sum16(addr, mss, base + load<u32>(tcp, TCP_SEQ)));
+      setTcpChecksum(tcp, <u16>sum);
+    }
+    framePutPair(f + ethOffset, headerLen, frameFlags, offload, addr, mss);
+    txSegAppend(t, record, seq, mss, node, 0);
+    seq += mss;
+    addr += mss;
+  }
+  const sent = seq - t.sndNxt;
+  if (sent == 0) return;
+  const count = sent / mss;
+  zbufRefMany(first, count);
+  segments += count;
+  bytes += sent;
+  t.sndNxt = seq;
+  t.sqNext = nodeHolding(node, seq);
 }
 
 /** Adds the payload of the frame being built to `acc`. */

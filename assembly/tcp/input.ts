@@ -23,7 +23,8 @@ import { ackSend, tcpOutput } from './output';
 import { listenSegment } from './passive';
 import { resetAnswer } from './reset';
 import { seqGt } from './seq';
-import { FL_ECN, FL_INLINE, FL_TS, Tcb, coldOf, tcbAt } from './tcb';
+import { FL_ECN, FL_INLINE, FL_TS, Tcb, coldOf, isV4, tcbAt } from './tcb';
+import { repeatRemember } from '../ip/repeat';
 import { ecnOnData } from './ecn';
 import { urgentArrives } from './urgent';
 
@@ -42,7 +43,10 @@ export function tcpInput(ip: u32, tcp: u32, l4Len: u32, flags: u32, addresses: u
   groNext(at);
   if (at) {
     const t = tcbAt(at);
-    if (t.state == TCP_ESTABLISHED && fastPath(t, tcp, l4Len)) return;
+    if (t.state == TCP_ESTABLISHED && fastPath(t, tcp, l4Len)) {
+      if (isV4(t)) repeatRemember(ip, at);
+      return;
+    }
     groEnd();
     segRead(tcp, l4Len, addresses);
     optParse(tcp + 20, segPayload);

@@ -18,7 +18,7 @@ import { resetOwed } from './close';
 import { ccRestart } from './congestion/index';
 import { cwndUsed } from './congestion/window';
 import { eventRaise } from './events';
-import { gsoEnd, gsoSend } from './gso';
+import { gsoEnd, gsoRun, gsoSend } from './gso';
 import { slotReap } from './handle';
 import { synOwed } from './handshake';
 import { nowMs } from './isn';
@@ -271,6 +271,7 @@ function sendNew(t: Tcb): bool {
     }
     sent = true;
     if (mark & TXM_FIN) break;
+    gsoRun(t);
   }
   gsoEnd(t);
   if (!linux || sent || limited) cwndUsed(t, limited);

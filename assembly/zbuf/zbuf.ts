@@ -236,6 +236,15 @@ export function zbufRef(addr: u32): void {
   store<u32>(context, load<u32>(context) + 1);
 }
 
+/** Adds `n` references to the object that holds `addr`. */
+@inline
+export function zbufRefMany(addr: u32, n: u32): void {
+  const zone = zoneOf(addr);
+  const context = contextAt(zone, objectIndex(zone, addr));
+  assert(load<u32>(context) > LIVE, 'reference to a free object');
+  store<u32>(context, load<u32>(context) + n);
+}
+
 /** Gives up one reference to the object that holds `addr`. */
 export function zbufUnref(addr: u32): void {
   const zone = zoneOf(addr);
