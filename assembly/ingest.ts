@@ -37,6 +37,8 @@ import { flushEvents } from './tcp/events';
 import { tcpFlush } from './tcp/output';
 import { tcpArenaNeeded, tcpInit } from './tcp/tcb';
 import { noticeAbsence, timersInit, timersNext, timersRun } from './timer/wheel';
+import { udpFlush } from './udp/events';
+import { udpArenaNeeded, udpInit, udpParametersFine } from './udp/init';
 import { rxPoolsInit } from './zbuf/rxpool';
 import { rxTake, zbufInit, zbufUnref, zbufUnrefChecked } from './zbuf/zbuf';
 import { zonesNeeded } from './zbuf/zone';
@@ -46,7 +48,14 @@ let initialised = false;
 /** Bytes of arena that init() takes with the configuration as it stands, receive pools not counted. */
 export function arenaNeeded(): u32 {
   return (
-    ringsNeeded() + zonesNeeded() + routesNeeded() + neighboursNeeded() + pendingNeeded() + tcpArenaNeeded() + 1024
+    ringsNeeded() +
+    zonesNeeded() +
+    routesNeeded() +
+    neighboursNeeded() +
+    pendingNeeded() +
+    tcpArenaNeeded() +
+    udpArenaNeeded() +
+    1024
   );
 }
 
@@ -77,7 +86,7 @@ function parametersFine(): bool {
 export function init(): i32 {
   if (initialised) return -EALREADY;
   countersInit();
-  let error = parametersFine() ? arenaReset() : -EINVAL;
+  let error = parametersFine() && udpParametersFine() ? arenaReset() : -EINVAL;
   randSeed(load<u32>(CFG_SEED_LO), load<u32>(CFG_SEED_HI));
   timersInit();
   if (error == 0) error = ringsInit();
@@ -91,6 +100,7 @@ export function init(): i32 {
   outputInit();
   inputInit();
   error = tcpInit();
+  if (error == 0) error = udpInit();
   if (error != 0) return error;
   initialised = true;
   return 0;
@@ -123,6 +133,12 @@ function completions(): void {
   store<u32>(CTL_DONE_TAIL, tail);
 }
 
+/** Tells the application what has happened. */
+function flushAll(): void {
+  flushEvents();
+  udpFlush();
+}
+
 /** Processes the first `n` receive descriptors. */
 export function ingest(n: u32, now: f64): void {
   if (!initialised) return;
@@ -149,7 +165,7 @@ export function ingest(n: u32, now: f64): void {
   }
   countAdd(CNT_RxFrames, frames);
   countAdd(CNT_RxBytes, bytes);
-  flushEvents();
+  flushAll();
   turnEnd();
 }
 
@@ -160,7 +176,7 @@ export function poll(now: f64): f64 {
   completions();
   timersRun();
   tcpFlush();
-  flushEvents();
+  flushAll();
   turnEnd();
   return timersNext();
 }
@@ -171,6 +187,6 @@ export function flush(now: f64): void {
   begin(now);
   completions();
   tcpFlush();
-  flushEvents();
+  flushAll();
   turnEnd();
 }

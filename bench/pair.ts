@@ -1,6 +1,6 @@
 // Two cores on one memory link, driven by hand in one thread: no event loop, no system call.
 import { parsePrefix, writeAddress } from '../src/host/core/address.js';
-import { type Core, type CoreConfig, createCore, type InlineEvent } from '../src/host/core/core.js';
+import { type Core, type CoreConfig, createCore, type InlineEvent, WITHOUT_UDP } from '../src/host/core/core.js';
 import * as L from '../src/host/core/layout.js';
 import type { Link } from '../src/host/link/link.js';
 import { memoryLink } from '../src/host/link/memory.js';
@@ -37,6 +37,7 @@ export const defaultConfig: Omit<CoreConfig, 'mtu' | 'mac'> = {
   rcvBufBytes: 2 * 1024 * 1024,
   portLo: 61440,
   portHi: 65535,
+  ...WITHOUT_UDP,
   maxNeighbours: 64,
   maxRoutes: 64,
   oooObjects: 256,

@@ -1,4 +1,4 @@
-// ICMPv6 (RFC 4443): echo (CFGF_ICMP_ECHO), errors about TCP segments, parameter problems; neighbour discovery is nd.ts.
+// ICMPv6 (RFC 4443): echo (CFGF_ICMP_ECHO), errors about what we have sent and about what comes; neighbour discovery is nd.ts.
 
 import {
   CNT_Icmp6InDestUnreachs,
@@ -6,11 +6,12 @@ import {
   CNT_Icmp6InErrors,
   CNT_Icmp6InMsgs,
   CNT_Icmp6InPktTooBigs,
+  CNT_Icmp6OutDestUnreachs,
   CNT_Icmp6OutEchoReplies,
   CNT_Icmp6OutParmProblems,
 } from '../abi/counters';
 import { CFG_FLAGS, CFGF_ICMP_ECHO, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EPROTO } from '../abi/layout';
-import { count, nowUs } from '../abi/runtime';
+import { count } from '../abi/runtime';
 import { tcpIcmpError } from '../tcp/icmp';
 import { fold, pseudo6, sum16 } from '../wire/checksum';
 import {
@@ -33,7 +34,9 @@ import {
   setIcmpv6,
 } from '../wire/icmpv6';
 import { PROTO_TCP } from '../wire/ipv4';
+import { PROTO_UDP } from '../wire/udp';
 import {
+  FRAGMENT_HEADER,
   IPV6_DST,
   IPV6_HEADER,
   IPV6_MIN_MTU,
@@ -44,18 +47,13 @@ import {
   ipv6Next,
   ipv6Version,
 } from '../wire/ipv6';
+import { udpIcmpError } from '../udp/icmp';
+import { mayError } from './errorlimit';
 import { extAt, extNext, extensionsWalk } from './extension';
 import { isOurs, sourceFor } from './interface';
 import { ndAdvert, ndSolicited } from './nd';
 import { frameBegin, frameL4, framePayload, ipOutput } from './output';
 import { dstGet, dstMtu } from './route';
-
-/** RFC 4443 §2.4 (f): errors in a burst, and how often another may follow. */
-const ERRORS_BURST: u32 = 10;
-const ERROR_INTERVAL_US: u64 = 100_000;
-
-let errorsLeft: u32 = ERRORS_BURST;
-let errorsFrom: u64 = 0;
 
 /** Local address (ours, when the packet was sent to a group), remote address of an answer. */
 const REPLY: u32 = <u32>memory.data(32, 16);
@@ -112,16 +110,24 @@ function error(p: u32, len: u32, type: u32): void {
   }
   if (!extensionsWalk(ipv6Next(inner), inner + IPV6_HEADER, end, false, true)) return;
   let at = extAt;
-  if (extNext == NEXT_FRAGMENT) {
+  let proto = extNext;
+  if (proto == NEXT_FRAGMENT) {
     // Only the first fragment has the ports.
-    if (load<u16>(at, 2) & 0xf8ff || load<u8>(at) != PROTO_TCP) return;
-    at += 8;
-  } else if (extNext != PROTO_TCP) return;
-  if (at + 8 > end) return;
+    if (load<u16>(at, 2) & 0xf8ff) return;
+    proto = load<u8>(at);
+    at += FRAGMENT_HEADER;
+  }
+  if ((proto != PROTO_TCP && proto != PROTO_UDP) || at + 8 > end) return;
   memory.copy(QUOTED, inner + IPV6_SRC, 16);
   memory.copy(QUOTED + 16, inner + IPV6_DST, 16);
   const code = icmpv6Code(p);
   const mtu = type == ICMPV6_PACKET_TOO_BIG ? max(icmpv6Word(p), IPV6_MIN_MTU) : 0;
+  if (proto == PROTO_UDP) {
+    // As Linux: all that concern the destination itself.
+    const fatal = type == ICMPV6_PARAMETER_PROBLEM || (type == ICMPV6_DEST_UNREACH && code != ICMPV6_NO_ROUTE);
+    udpIcmpError(QUOTED, at, mtu, errnoOf(type, code), fatal);
+    return;
+  }
   // RFC 9293 §3.9.2.2: the others are soft, parameter problems too.
   const hard = type == ICMPV6_DEST_UNREACH && (code == ICMPV6_PORT_UNREACH || code == ICMPV6_PROHIBITED);
   tcpIcmpError(QUOTED, at, mtu, errnoOf(type, code), hard);
@@ -143,31 +149,29 @@ export function icmp6Unresolved(ip: u32): void {
   tcpIcmpError(QUOTED, ip + IPV6_HEADER, 0, errnoOf(ICMPV6_DEST_UNREACH, ICMPV6_ADDRESS_UNREACH), false);
 }
 
-/** Whether an error may be sent now. */
-function mayError(): bool {
-  const earned = (nowUs - errorsFrom) / ERROR_INTERVAL_US;
-  if (earned != 0) {
-    errorsLeft = <u32>min<u64>(earned + errorsLeft, ERRORS_BURST);
-    errorsFrom = nowUs;
-  }
-  if (errorsLeft == 0) return false;
-  errorsLeft--;
-  return true;
-}
-
 /** Tells the sender of the packet at `ip`, `len` bytes of it, what is wrong at `pointer` (RFC 4443 §3.4). */
 export function icmp6Problem(ip: u32, len: u32, code: u32, pointer: u32, addrs: u32): void {
-  if (!(load<u32>(CFG_FLAGS) & CFGF_ICMP_ECHO) || ipv6IsUnspecified(addrs + 16)) return;
+  if (answer(ip, len, ICMPV6_PARAMETER_PROBLEM, code, pointer, addrs)) count(CNT_Icmp6OutParmProblems);
+}
+
+/** Tells the sender of the packet at `ip` that nobody has its port (RFC 4443 §3.1). */
+export function icmp6PortUnreachable(ip: u32, len: u32, addrs: u32): void {
+  if (answer(ip, len, ICMPV6_DEST_UNREACH, ICMPV6_PORT_UNREACH, 0, addrs)) count(CNT_Icmp6OutDestUnreachs);
+}
+
+/** An error about the packet at `ip`, where no kernel sends them. False when none was sent. */
+function answer(ip: u32, len: u32, type: u32, code: u32, word: u32, addrs: u32): bool {
+  if (!(load<u32>(CFG_FLAGS) & CFGF_ICMP_ECHO) || ipv6IsUnspecified(addrs + 16)) return false;
   const source = isOurs(addrs) ? addrs : sourceFor(addrs + 16, addrs + 16);
   const dst = dstGet(addrs + 16);
-  if (source == 0 || dst == 0 || !mayError()) return;
+  if (source == 0 || dst == 0 || !mayError()) return false;
   memory.copy(REPLY, source, 16);
   memory.copy(REPLY + 16, addrs + 16, 16);
   // As much of it as fits (§2.4 (c)).
   const quoted = min(len, IPV6_MIN_MTU - IPV6_HEADER - ICMPV6_DATA);
   const f = frameBegin(1);
-  if (f == 0) return;
-  setIcmpv6(frameL4(f), ICMPV6_PARAMETER_PROBLEM, code, pointer);
+  if (f == 0) return false;
+  setIcmpv6(frameL4(f), type, code, word);
   framePayload(ip, quoted);
-  if (ipOutput(dst, REPLY, NEXT_ICMPV6, ICMPV6_DATA, quoted, 0)) count(CNT_Icmp6OutParmProblems);
+  return ipOutput(dst, REPLY, NEXT_ICMPV6, ICMPV6_DATA, quoted, 0);
 }

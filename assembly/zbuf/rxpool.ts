@@ -15,6 +15,12 @@ export function rxPoolsInit(): void {
   objects = 0;
 }
 
+/** Receive objects in all pools. */
+@inline
+export function rxObjectTotal(): u32 {
+  return objects;
+}
+
 /**
  * Declares `objectCount` receive objects, `stride` bytes from one to the next, the first at `base`; all of them in
  * the zones before CFG_RX_ZONES. Object i is given back as base + i × stride. -EINVAL for a pool that does not

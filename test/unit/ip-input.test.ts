@@ -172,7 +172,7 @@ const dropped: [string, Uint8Array, Record<string, number>][] = [
     ]),
     { IpInReceives: 1, IpInFragments: 1 },
   ],
-  ['an unknown protocol', altered(ECHO, [[23, 17]]), { IpInReceives: 1, IpInUnknownProtos: 1 }],
+  ['an unknown protocol', altered(ECHO, [[23, 132]]), { IpInReceives: 1, IpInUnknownProtos: 1 }],
   ['TCP cut in its header', F.ipFrame(6, 19), { IpInReceives: 1, IpInCsumErrors: 1, IpInHdrErrors: 1 }],
   [
     'a TCP segment shorter than a header',
