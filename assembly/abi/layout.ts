@@ -368,6 +368,7 @@ export const EHOSTDOWN: i32 = 112;
 export const EHOSTUNREACH: i32 = 113;
 export const EALREADY: i32 = 114;
 export const EINPROGRESS: i32 = 115;
+export const ECANCELED: i32 = 125;
 
 // ---- tables --------------------------------------------------------------------------------------------------
 // What routeAt(index, at) writes. Prefix lengths count in the 128-bit space, IPv4 mapped.
