@@ -156,12 +156,12 @@ export const CNT_UdpMemErrors: u32 = 217;
 /** As TcpExtCsumPartial. */
 export const CNT_UdpInCsumPartial: u32 = 218;
 // Fragments sent, and errors about UDP
-export const CNT_IpFragOKs: u32 = 220;
-export const CNT_IpFragFails: u32 = 221;
-export const CNT_IpFragCreates: u32 = 222;
-export const CNT_Ip6FragOKs: u32 = 223;
-export const CNT_Ip6FragFails: u32 = 224;
-export const CNT_Ip6FragCreates: u32 = 225;
-export const CNT_IcmpOutDestUnreachs: u32 = 226;
-export const CNT_Icmp6OutDestUnreachs: u32 = 227;
+export const CNT_IpFragOKs: u32 = 243;
+export const CNT_IpFragFails: u32 = 244;
+export const CNT_IpFragCreates: u32 = 245;
+export const CNT_Ip6FragOKs: u32 = 246;
+export const CNT_Ip6FragFails: u32 = 247;
+export const CNT_Ip6FragCreates: u32 = 248;
+export const CNT_IcmpOutDestUnreachs: u32 = 249;
+export const CNT_Icmp6OutDestUnreachs: u32 = 250;
 export const CNT_COUNT: u32 = 256;

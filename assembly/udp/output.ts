@@ -15,7 +15,7 @@ import {
   IOV_SIZE,
 } from '../abi/layout';
 import { count } from '../abi/runtime';
-import { fragmentsOutput, fragmentsRoom } from '../ip/fragment';
+import { fragmentsOutput, fragmentsRoom } from '../ip/fragmentation';
 import { isBroadcastRaw, linkMtu } from '../ip/interface';
 import { frameBegin, frameL4, framePayload, ipOutput } from '../ip/output';
 import { DST_BROADCAST, dstCurrent, dstPathMtu } from '../ip/route';
