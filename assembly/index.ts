@@ -29,6 +29,7 @@ export { udpQueued } from './udp/recvq';
 export { rxPoolAdd } from './zbuf/rxpool';
 export {
   apiAlloc as alloc,
+  apiAllocMessage as allocMessage,
   apiDup as dup,
   apiFree as free,
   apiObjectEnd as objectEnd,

@@ -32,15 +32,18 @@ import { interfaceInit } from './ip/interface';
 import { neighboursInit, neighboursNeeded } from './ip/neighbour';
 import { outputInit } from './ip/output';
 import { pendingInit, pendingNeeded } from './ip/pending';
+import { reassemblyInit, reassemblyNeeded } from './ip/reassembly';
 import { routesInit, routesNeeded } from './ip/route';
 import { flushEvents } from './tcp/events';
+import { groEnd } from './tcp/gro';
 import { tcpFlush } from './tcp/output';
+import { parkIdle } from './tcp/park';
 import { tcpArenaNeeded, tcpInit } from './tcp/tcb';
 import { noticeAbsence, timersInit, timersNext, timersRun } from './timer/wheel';
 import { udpFlush } from './udp/events';
 import { udpArenaNeeded, udpInit, udpParametersFine } from './udp/init';
 import { rxPoolsInit } from './zbuf/rxpool';
-import { rxTake, zbufInit, zbufUnref, zbufUnrefChecked } from './zbuf/zbuf';
+import { rxTake, zbufCompleted, zbufInit, zbufUnref } from './zbuf/zbuf';
 import { zonesNeeded } from './zbuf/zone';
 
 let initialised = false;
@@ -53,6 +56,7 @@ export function arenaNeeded(): u32 {
     routesNeeded() +
     neighboursNeeded() +
     pendingNeeded() +
+    reassemblyNeeded() +
     tcpArenaNeeded() +
     udpArenaNeeded() +
     1024
@@ -95,6 +99,7 @@ export function init(): i32 {
   if (error == 0) error = routesInit();
   if (error == 0) error = neighboursInit();
   if (error == 0) error = pendingInit();
+  if (error == 0) error = reassemblyInit();
   if (error != 0) return error;
   rxPoolsInit();
   outputInit();
@@ -127,7 +132,7 @@ function completions(): void {
     tail = head - (mask + 1);
   }
   while (tail != head) {
-    zbufUnrefChecked(load<u32>(at + ((tail & mask) << 2)));
+    zbufCompleted(load<u32>(at + ((tail & mask) << 2)));
     tail++;
   }
   store<u32>(CTL_DONE_TAIL, tail);
@@ -163,9 +168,11 @@ export function ingest(n: u32, now: f64): void {
     frameInput(addr, len, load<u32>(at, RXD_FLAGS));
     zbufUnref(addr);
   }
+  groEnd();
   countAdd(CNT_RxFrames, frames);
   countAdd(CNT_RxBytes, bytes);
   flushAll();
+  parkIdle();
   turnEnd();
 }
 
@@ -177,6 +184,7 @@ export function poll(now: f64): f64 {
   timersRun();
   tcpFlush();
   flushAll();
+  parkIdle();
   turnEnd();
   return timersNext();
 }

@@ -10,6 +10,8 @@ export interface Case {
   operations: number;
   /** Bytes of payload in one operation, for a rate. */
   bytes?: number;
+  /** What the link and the core took over, for cases that send frames. */
+  offloads?: string;
   run(): void;
 }
 
@@ -19,6 +21,7 @@ export interface Result {
   operationsPerSecond: number;
   /** Payload bits per second; null for operations without payload. */
   gbps: number | null;
+  offloads: string | null;
   marginPercent: number;
   samples: number;
 }
@@ -30,7 +33,8 @@ export function bench(cases: readonly Case[]): void {
   const json = process.argv.includes('--json');
   const results: Result[] = [];
   const width = Math.max(...cases.map(({ name }) => name.length));
-  for (const { name, operations, bytes, run } of cases) {
+  let said = '';
+  for (const { name, operations, bytes, offloads, run } of cases) {
     const benchmark = new Benchmark(name, run, { maxTime: MAX_SECONDS });
     benchmark.run();
     // benchmark.js keeps what a case throws to itself.
@@ -42,11 +46,14 @@ export function bench(cases: readonly Case[]): void {
       nsPerOperation: 1e9 / operationsPerSecond,
       operationsPerSecond,
       gbps: bytes === undefined ? null : (operationsPerSecond * bytes * 8) / 1e9,
+      offloads: offloads ?? null,
       marginPercent: benchmark.stats.rme,
       samples: benchmark.stats.sample.length,
     };
     results.push(result);
     if (json) continue;
+    if (offloads !== undefined && offloads !== said) console.log(offloads);
+    said = offloads ?? said;
     const rate = result.gbps === null ? '' : `  ${result.gbps.toFixed(1).padStart(6)} Gbps`;
     const time = `${result.nsPerOperation.toFixed(1).padStart(9)} ns`;
     console.log(`${name.padEnd(width)}  ${time} ±${result.marginPercent.toFixed(1).padStart(4)} %${rate}`);

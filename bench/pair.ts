@@ -4,6 +4,7 @@ import { type Core, type CoreConfig, createCore, type InlineEvent, WITHOUT_UDP }
 import * as L from '../src/host/core/layout.js';
 import type { Link } from '../src/host/link/link.js';
 import { memoryLink } from '../src/host/link/memory.js';
+import { type OffloadSwitches, offloadsText } from '../src/host/link/offloads.js';
 import { profiles } from '../src/host/profiles.js';
 
 export interface End {
@@ -17,6 +18,8 @@ export interface End {
 export interface Pair {
   readonly server: End;
   readonly client: End;
+  /** What is on, in words. */
+  readonly offloads: string;
   /** One turn of each. */
   turn(): void;
   close(): void;
@@ -48,11 +51,17 @@ export const defaultConfig: Omit<CoreConfig, 'mtu' | 'mac'> = {
 
 let hubs = 0;
 
-function openEnd(hub: string, address: string, mtu: number, flags: number): End {
-  const link = memoryLink(hub, { mtu });
+function openEnd(hub: string, address: string, mtu: number, flags: number, offloads: Partial<OffloadSwitches>): End {
+  const link = memoryLink(hub, { mtu, ...offloads });
+  const { txChecksum, tso } = link.info.offloads;
   const end = { link, onEvent: (): void => {} } as unknown as { -readonly [K in keyof End]: End[K] };
   const core = createCore({
-    config: { ...defaultConfig, flags: defaultConfig.flags | flags, mtu, mac: link.info.mac },
+    config: {
+      ...defaultConfig,
+      flags: defaultConfig.flags | flags | (txChecksum ? L.CFGF_TX_CSUM : 0) | (tso ? L.CFGF_TX_TSO : 0),
+      mtu,
+      mac: link.info.mac,
+    },
     build: 'release',
     onEvent: (handle, kind, a, b) => end.onEvent(handle, kind, a, b),
     place: (memory, arenaEnd) =>
@@ -79,14 +88,18 @@ function openEnd(hub: string, address: string, mtu: number, flags: number): End 
   return end;
 }
 
-/** `flags` are added to the default ones (CFGF_TX_NO_CSUM | CFGF_RX_TRUST: no checksums). */
-export function openPair(mtu = 1500, flags = 0): Pair {
+/** `flags` are added to the default ones (CFGF_TX_NO_CSUM | CFGF_RX_TRUST: no checksums), `offloads` to the link's. */
+export function openPair(mtu = 1500, flags = 0, offloads: Partial<OffloadSwitches> = {}): Pair {
   const hub = `bench${hubs++}`;
-  const server = openEnd(hub, `${SERVER_ADDRESS}/24`, mtu, flags);
-  const client = openEnd(hub, '10.0.0.2/24', mtu, flags);
+  const server = openEnd(hub, `${SERVER_ADDRESS}/24`, mtu, flags, offloads);
+  const client = openEnd(hub, '10.0.0.2/24', mtu, flags, offloads);
+  const gso = (flags & L.CFGF_NO_GSO) === 0;
+  const gro = (flags & L.CFGF_NO_GRO) === 0;
+  const words = offloadsText({ ...client.link.info.offloads, gso, gro });
   return {
     server,
     client,
+    offloads: flags & L.CFGF_TX_NO_CSUM ? `no checksums at all; ${words}` : words,
     turn() {
       client.turn();
       server.turn();

@@ -66,6 +66,7 @@ for (const [size, mtu, flags, text] of [
     name: `echo ${size} B, MTU ${mtu}${text}`,
     operations: RPCS,
     bytes: size,
+    offloads: pair.offloads,
     pair,
     run() {
       for (let i = 0; i < RPCS; i++) one();

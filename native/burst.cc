@@ -3,6 +3,7 @@
 #include <rte_cycles.h>
 #include <rte_ether.h>
 #include <rte_ip.h>
+#include <rte_tcp.h>
 #include <time.h>
 
 #include <algorithm>
@@ -21,6 +22,10 @@ struct Segment {
   uint32_t addr;
   uint32_t len;
   uint32_t flags;
+  uint32_t offload;
+
+  /** Bytes of headers at its beginning, when it is a TCP frame's first: payload may follow them in the same segment. */
+  uint32_t headers() const { return (offload & 0xff) + ((offload >> 8) & 0xff) + ((offload >> 16) & 0xff); }
 };
 
 inline Segment segmentAt(const uint8_t* entries, uint32_t mask, uint32_t index) {
@@ -29,7 +34,14 @@ inline Segment segmentAt(const uint8_t* entries, uint32_t mask, uint32_t index) 
   memcpy(&segment.addr, at + TXD_ADDR, 4);
   memcpy(&segment.len, at + TXD_LEN, 4);
   memcpy(&segment.flags, at + TXD_FLAGS, 4);
+  memcpy(&segment.offload, at + TXD_OFFLOAD, 4);
   return segment;
+}
+
+inline uint32_t offloadAt(const uint8_t* entries, uint32_t mask, uint32_t index) {
+  uint32_t lengths;
+  memcpy(&lengths, entries + static_cast<size_t>(index & mask) * TXD_SIZE + TXD_OFFLOAD, 4);
+  return lengths;
 }
 
 inline uint32_t receiveFlags(uint64_t offload) {
@@ -178,17 +190,21 @@ uint32_t Port::stageFrame(uint32_t tail, uint32_t head) {
   uint32_t segments = 0;
   uint64_t bytes = 0;
   bool whole = false;
-  bool valid = (segmentAt(txRing_.entries, txRing_.mask, tail).flags & TXF_START) != 0;
+  const uint32_t flags = segmentAt(txRing_.entries, txRing_.mask, tail).flags;
+  const bool cut = (flags & TXF_TSO) != 0;
+  const uint32_t mostSegments = cut ? TX_TSO_MAX_SEGS : TX_MAX_SEGS;
+  bool valid = (flags & TXF_START) != 0;
   while (tail + segments != head && !whole) {
     const Segment segment = segmentAt(txRing_.entries, txRing_.mask, tail + segments);
     const uint64_t offset = segment.addr - zoneBase_;
-    valid = valid && segment.len != 0 && segment.addr >= zoneBase_ && offset + segment.len <= zoneBytes_ &&
-            (segments == 0 || (segment.flags & TXF_START) == 0);
+    valid = valid && segment.len != 0 && segment.len <= UINT16_MAX && segment.addr >= zoneBase_ &&
+            offset + segment.len <= zoneBytes_ && (segments == 0 || (segment.flags & TXF_START) == 0) &&
+            (segments != 0 || segment.len <= options_.frameBytes);
     bytes += segment.len;
     segments++;
     whole = (segment.flags & TXF_END) != 0;
     // Longer than any frame may be: give up looking for its end.
-    if (segments > TX_MAX_SEGS) {
+    if (segments > mostSegments) {
       valid = false;
       whole = true;
     }
@@ -196,28 +212,49 @@ uint32_t Port::stageFrame(uint32_t tail, uint32_t head) {
   if (!whole) return 0;
   const uint32_t unclaimed = load(CTL_DONE_HEAD) - load(CTL_DONE_TAIL);
   if (unclaimed + inFlight_ + segments > doneRing_.size) return 0;
-  if (unlikely(!valid || bytes > options_.frameBytes)) {
+  const uint64_t mostBytes = cut && tso() ? RTE_ETHER_HDR_LEN + UINT16_MAX : options_.frameBytes;
+  if (unlikely(!valid || bytes > mostBytes)) {
     counts_.txInvalid++;
     completeSegments(tail, segments);
     return segments;
   }
-  rte_mbuf* frame = multiSegment_ ? chain(tail, segments) : gather(tail, segments, static_cast<uint32_t>(bytes));
+  const bool lend = multiSegment_ || (segments == 1 && lendsSingle_);
+  rte_mbuf* frame = lend ? chain(tail, segments, cut) : gather(tail, segments, static_cast<uint32_t>(bytes));
   if (unlikely(!frame)) {
     counts_.txNoSegment++;
     return 0;
   }
-  const uint32_t flags = segmentAt(txRing_.entries, txRing_.mask, tail).flags;
-  if (flags & (TXF_IP_CSUM | TXF_TCP_CSUM)) requestChecksum(frame, flags);
+  if (flags & (TXF_IP_CSUM | TXF_TCP_CSUM)) {
+    if (unlikely(!requestOffload(frame, flags, offloadAt(txRing_.entries, txRing_.mask, tail)))) {
+      // Freeing it is its completion.
+      rte_pktmbuf_free(frame);
+      counts_.txInvalid++;
+      return segments;
+    }
+  }
   stagedFrames_[staged_++] = frame;
   return segments;
 }
 
-/** A chain of mbufs that borrow the segments' memory; each gives it back by itself. */
-rte_mbuf* Port::chain(uint32_t tail, uint32_t segments) {
-  rte_mbuf* parts[TX_MAX_SEGS];
-  if (rte_pktmbuf_alloc_bulk(segmentPool_, parts, segments) != 0) return nullptr;
+/**
+ * A chain of mbufs that borrow the segments' memory; each gives it back by itself. `copyHeaders`: all but the first, which is
+ * copied, for a frame to be cut: rte_gso, by which net_tap does it, takes over that mbuf's flags into mbufs that own their data.
+ */
+rte_mbuf* Port::chain(uint32_t tail, uint32_t segments, bool copyHeaders) {
+  rte_mbuf* parts[TX_TSO_MAX_SEGS];
+  const uint32_t first = copyHeaders ? 1 : 0;
+  if (rte_pktmbuf_alloc_bulk(segmentPool_, parts + first, segments - first) != 0) return nullptr;
   uint32_t bytes = 0;
-  for (uint32_t i = 0; i < segments; i++) {
+  if (copyHeaders) {
+    bytes = segmentAt(txRing_.entries, txRing_.mask, tail).len;
+    parts[0] = gather(tail, 1, bytes);
+    if (!parts[0]) {
+      rte_pktmbuf_free_bulk(parts + 1, segments - 1);
+      return nullptr;
+    }
+    parts[0]->next = segments > 1 ? parts[1] : nullptr;
+  }
+  for (uint32_t i = first; i < segments; i++) {
     const Segment segment = segmentAt(txRing_.entries, txRing_.mask, tail + i);
     rte_mbuf* part = parts[i];
     auto* own = static_cast<SegmentPrivate*>(rte_mbuf_to_priv(part));
@@ -233,7 +270,7 @@ rte_mbuf* Port::chain(uint32_t tail, uint32_t segments) {
   }
   parts[0]->nb_segs = static_cast<uint16_t>(segments);
   parts[0]->pkt_len = bytes;
-  inFlight_ += segments;
+  inFlight_ += segments - first;
   return parts[0];
 }
 
@@ -246,8 +283,9 @@ rte_mbuf* Port::gather(uint32_t tail, uint32_t segments, uint32_t bytes) {
     const Segment segment = segmentAt(txRing_.entries, txRing_.mask, tail + i);
     memcpy(to, reinterpret_cast<void*>(delta_ + segment.addr), segment.len);
     to += segment.len;
-    // The first segment is the headers; what follows is payload.
+    // The first segment is the headers, and payload where it lies right behind them.
     if (i > 0) *linkCopiedBytes_ += segment.len;
+    else if (const uint32_t headers = segment.headers(); headers != 0) *linkCopiedBytes_ += segment.len - headers;
     complete(segment.addr);
   }
   frame->data_len = static_cast<uint16_t>(bytes);
@@ -255,22 +293,34 @@ rte_mbuf* Port::gather(uint32_t tail, uint32_t segments, uint32_t bytes) {
   return frame;
 }
 
-void Port::requestChecksum(rte_mbuf* frame, uint32_t flags) {
-  const auto* ethernet = rte_pktmbuf_mtod(frame, const rte_ether_hdr*);
-  frame->l2_len = RTE_ETHER_HDR_LEN;
-  const auto* ip = reinterpret_cast<const rte_ipv4_hdr*>(ethernet + 1);
-  if (ethernet->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4) && frame->data_len >= sizeof *ethernet + sizeof *ip) {
-    frame->l3_len = rte_ipv4_hdr_len(ip);
-    frame->ol_flags |= RTE_MBUF_F_TX_IPV4;
-    if (flags & TXF_IP_CSUM) frame->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
-  } else {
-    frame->l3_len = sizeof(rte_ipv6_hdr);
-    frame->ol_flags |= RTE_MBUF_F_TX_IPV6;
+/**
+ * What the driver is to complete. `lengths`: TXD_OFFLOAD. False for lengths that do not fit the frame's first segment. With
+ * TSO the driver also makes the IPv4 headers of the segments anew, so their checksums are its business too (rte_mbuf_core.h).
+ */
+bool Port::requestOffload(rte_mbuf* frame, uint32_t flags, uint32_t lengths) {
+  const uint32_t l2 = lengths & 0xff;
+  const uint32_t l3 = lengths >> 8 & 0xff;
+  const uint32_t l4 = lengths >> 16 & 0xff;
+  if (l2 < RTE_ETHER_HDR_LEN || l3 < sizeof(rte_ipv4_hdr) || l4 < sizeof(rte_tcp_hdr) || l2 + l3 + l4 > frame->data_len) {
+    return false;
   }
-  if (flags & TXF_TCP_CSUM) {
-    frame->l4_len = 20;
-    frame->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM;
+  frame->l2_len = l2;
+  frame->l3_len = l3;
+  frame->l4_len = l4;
+  auto* ip = rte_pktmbuf_mtod_offset(frame, rte_ipv4_hdr*, l2);
+  const bool v4 = ip->version_ihl >> 4 == 4;
+  frame->ol_flags |= v4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6;
+  if (flags & TXF_TSO) {
+    const uint32_t mss = flags >> TXF_TSO_MSS_SHIFT;
+    if (!tso() || !v4 || mss == 0 || l2 + l3 + l4 + mss > options_.frameBytes) return false;
+    frame->tso_segsz = static_cast<uint16_t>(mss);
+    frame->ol_flags |= RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_IP_CKSUM;
+    ip->hdr_checksum = 0;
+    return true;
   }
+  if (flags & TXF_IP_CSUM && v4) frame->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
+  if (flags & TXF_TCP_CSUM) frame->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM;
+  return true;
 }
 
 uint32_t Port::receive() {

@@ -45,4 +45,17 @@ Outcome interfaceInfo(const std::string& name, InterfaceInfo* info) {
   return failure;
 }
 
+Outcome interfaceSetMtu(const std::string& name, uint16_t mtu) {
+  ifreq request = {};
+  if (name.empty() || name.size() >= sizeof request.ifr_name) return failed(name, ENODEV);
+  const int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return failed("socket", errno);
+  memcpy(request.ifr_name, name.c_str(), name.size() + 1);
+  request.ifr_mtu = mtu;
+  const int error = ioctl(fd, SIOCSIFMTU, &request) == 0 ? 0 : errno;
+  close(fd);
+  if (error != 0) return failed(name + " does not take mtu " + std::to_string(mtu), error);
+  return {};
+}
+
 }  // namespace lunet

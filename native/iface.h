@@ -23,4 +23,7 @@ struct InterfaceInfo {
 /** ENODEV when there is no such interface in this network namespace. */
 Outcome interfaceInfo(const std::string& name, InterfaceInfo* info);
 
+/** Sets the kernel's MTU of an interface of this network namespace. */
+Outcome interfaceSetMtu(const std::string& name, uint16_t mtu);
+
 }  // namespace lunet

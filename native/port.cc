@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "eal.h"
+#include "iface.h"
 #include "memif.h"
 #include "residue.h"
 #include "xdp.h"
@@ -112,9 +113,24 @@ Outcome Port::open() {
     return failure;
   }
   multiSegment_ = options_.forceMultiSegment || (info_.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) != 0;
+  lendsSingle_ = options_.xdpInterface.empty();
   if (info_.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) txOffloads_ |= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
-  if ((info_.tx_offload_capa & kChecksumOffloads) == kChecksumOffloads) txOffloads_ |= kChecksumOffloads;
+  negotiateOffloads();
   return {};
+}
+
+/**
+ * TSO makes the driver fill in the checksums of what it cuts, of chains only: it comes with both or not at all. A TAP device
+ * has it when its MTU may be larger than ours: see setMtu().
+ */
+void Port::negotiateOffloads() {
+  if (!options_.checksums) return;
+  rxOffloads_ = info_.rx_offload_capa & kRxChecksumOffloads;
+  if ((info_.tx_offload_capa & kChecksumOffloads) != kChecksumOffloads) return;
+  txOffloads_ |= kChecksumOffloads;
+  const uint32_t tapFrame = options_.setMtu + 2 * RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
+  if (!options_.tapInterface.empty() && tapFrame > info_.max_rx_pktlen) return;
+  if (options_.tso && multiSegment_) txOffloads_ |= info_.tx_offload_capa & RTE_ETH_TX_OFFLOAD_TCP_TSO;
 }
 
 Outcome Port::attach(const Zones::Request& request, uint32_t rxZones) {
@@ -130,7 +146,7 @@ Outcome Port::attach(const Zones::Request& request, uint32_t rxZones) {
   poolRequest_.maxObjectBytes = options_.maxObjectBytes;
   poolRequest_.minObjects = options_.minObjects;
   Outcome failure = pool_.create(zones_, poolRequest_);
-  if (!failure && multiSegment_) {
+  if (!failure && (multiSegment_ || lendsSingle_)) {
     failure = createSegmentPool("lunet_tx" + std::to_string(port_), kSegments, this, segmentFreed, &segmentPool_);
   }
   if (failure) {
@@ -202,7 +218,7 @@ int Port::setUpReceiveQueue(const rte_eth_conf& conf, uint16_t descriptors) {
 Outcome Port::configure() {
   rte_eth_conf conf = {};
   conf.txmode.offloads = txOffloads_;
-  conf.rxmode.offloads = info_.rx_offload_capa & kRxChecksumOffloads;
+  conf.rxmode.offloads = rxOffloads_;
   int result = rte_eth_dev_configure(port_, 1, 1, &conf);
   if (result != 0) return failed(name_ + " cannot be configured", result);
   uint16_t rxDescriptors = options_.rxDescriptors ? options_.rxDescriptors : 2048;
@@ -215,11 +231,16 @@ Outcome Port::configure() {
   }
   result = rte_eth_tx_queue_setup(port_, 0, txDescriptors, rte_eth_dev_socket_id(port_), nullptr);
   if (result != 0) return failed(name_ + " has no transmit queue", result);
-  if (options_.setMtu != 0) {
-    result = rte_eth_dev_set_mtu(port_, options_.setMtu);
-    if (result != 0) return failed(name_ + " does not take mtu " + std::to_string(options_.setMtu), result);
-  }
-  return {};
+  return options_.setMtu != 0 ? setMtu() : Outcome{};
+}
+
+/** With TSO net_tap refuses segments whose frame, Ethernet header included, is longer than the MTU that it knows of. */
+Outcome Port::setMtu() {
+  const bool more = tso() && !options_.tapInterface.empty();
+  const auto mtu = static_cast<uint16_t>(options_.setMtu + (more ? RTE_ETHER_HDR_LEN : 0));
+  const int result = rte_eth_dev_set_mtu(port_, mtu);
+  if (result != 0) return failed(name_ + " does not take mtu " + std::to_string(mtu), result);
+  return more ? interfaceSetMtu(options_.tapInterface, options_.setMtu) : Outcome{};
 }
 
 Outcome Port::start() {

@@ -30,6 +30,9 @@ struct PortOptions {
   bool memif = false;
   /** The driver takes chains of segments although it does not say so. */
   bool forceMultiSegment = false;
+  /** Checksum offload in both directions, and TSO, are used where the driver has them. */
+  bool checksums = false;
+  bool tso = false;
   bool requireHugepages = false;
   bool forbidHugepages = false;
   uint32_t pages = 0;
@@ -42,6 +45,8 @@ struct PortOptions {
   uint16_t txDescriptors = 0;
   /** MTU to set on the device; 0 leaves it alone. */
   uint16_t setMtu = 0;
+  /** TAP: the kernel's interface, whose MTU is `setMtu` also where the driver is told of a larger one. */
+  std::string tapInterface;
   /** RXF_… every received frame carries. */
   uint32_t rxFlags = 0;
 };
@@ -87,6 +92,8 @@ class Port {
   const rte_eth_dev_info& info() const { return info_; }
   bool multiSegment() const { return multiSegment_; }
   bool txChecksum() const { return (txOffloads_ & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) != 0; }
+  bool rxChecksum() const { return (rxOffloads_ & RTE_ETH_RX_OFFLOAD_TCP_CKSUM) != 0; }
+  bool tso() const { return (txOffloads_ & RTE_ETH_TX_OFFLOAD_TCP_TSO) != 0; }
   const Zones& zones() const { return zones_; }
   const RxPool& pool() const { return pool_; }
   const PortCounts& counts() const { return counts_; }
@@ -120,16 +127,18 @@ class Port {
   }
   Outcome ring(const char* name, uint32_t atField, uint32_t sizeField, uint32_t entryBytes, Ring* ring);
   Outcome readRings();
+  void negotiateOffloads();
   Outcome configure();
+  Outcome setMtu();
   int setUpReceiveQueue(const rte_eth_conf& conf, uint16_t descriptors);
 
   void takeFreed();
   void transmit();
   /** Stages the frame whose first segment is at ring index `tail`. Returns its segments, 0 when it must wait. */
   uint32_t stageFrame(uint32_t tail, uint32_t head);
-  rte_mbuf* chain(uint32_t tail, uint32_t segments);
+  rte_mbuf* chain(uint32_t tail, uint32_t segments, bool copyHeaders);
   rte_mbuf* gather(uint32_t tail, uint32_t segments, uint32_t bytes);
-  void requestChecksum(rte_mbuf* frame, uint32_t flags);
+  bool requestOffload(rte_mbuf* frame, uint32_t flags, uint32_t lengths);
   void completeSegments(uint32_t tail, uint32_t segments);
   void complete(uint32_t addr);
   void dropStagedWhenDown();
@@ -147,7 +156,10 @@ class Port {
   uint16_t port_ = 0;
   rte_eth_dev_info info_ = {};
   uint64_t txOffloads_ = 0;
+  uint64_t rxOffloads_ = 0;
   bool multiSegment_ = false;
+  /** A frame of one segment goes to the driver where it lies. AF_XDP sends only what lies in its UMEM, the receive pool. */
+  bool lendsSingle_ = false;
   std::vector<int> deviceFds_;
   std::vector<int> queueFds_;
   std::unique_ptr<XdpProgram> xdp_;

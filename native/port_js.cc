@@ -91,6 +91,8 @@ PortOptions readOptions(const Napi::Object& from) {
   options.xdpInterface = text(from, "xdpInterface");
   options.memif = flag(from, "memif");
   options.forceMultiSegment = flag(from, "forceMultiSegment");
+  options.checksums = flag(from, "checksums");
+  options.tso = flag(from, "tso");
   const std::string hugepages = text(from, "hugepages");
   options.requireHugepages = hugepages == "require";
   options.forbidHugepages = hugepages == "forbid";
@@ -103,6 +105,7 @@ PortOptions readOptions(const Napi::Object& from) {
   options.rxDescriptors = static_cast<uint16_t>(number(from, "rxDescriptors", 0));
   options.txDescriptors = static_cast<uint16_t>(number(from, "txDescriptors", 0));
   options.setMtu = static_cast<uint16_t>(number(from, "setMtu", 0));
+  options.tapInterface = text(from, "tapInterface");
   options.rxFlags = number(from, "rxFlags", 0);
   return options;
 }
@@ -224,6 +227,8 @@ Napi::Value openPort(const Napi::CallbackInfo& info) {
   object.Set("driver", Napi::String::New(env, port.info().driver_name ? port.info().driver_name : ""));
   object.Set("multiSegment", Napi::Boolean::New(env, port.multiSegment()));
   object.Set("txChecksum", Napi::Boolean::New(env, port.txChecksum()));
+  object.Set("rxChecksum", Napi::Boolean::New(env, port.rxChecksum()));
+  object.Set("tso", Napi::Boolean::New(env, port.tso()));
   object.Set("hugepages", Napi::Boolean::New(env, eal::hugepages()));
   object.Set("maxMtu", Napi::Number::New(env, port.info().max_mtu));
   rte_ether_addr mac = {};

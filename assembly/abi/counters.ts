@@ -26,7 +26,8 @@ export const CNT_IpInCsumErrors: u32 = 18;
 export const CNT_IpInAddrErrors: u32 = 19;
 export const CNT_IpInUnknownProtos: u32 = 20;
 export const CNT_IpInTruncatedPkts: u32 = 21;
-export const CNT_IpInFragments: u32 = 22;
+/** Fragments that came. */
+export const CNT_IpReasmReqds: u32 = 22;
 export const CNT_IpOutRequests: u32 = 23;
 export const CNT_IpOutNoRoutes: u32 = 24;
 export const CNT_IpInDelivers: u32 = 25;
@@ -122,7 +123,7 @@ export const CNT_Ip6InUnknownProtos: u32 = 163;
 export const CNT_Ip6InTruncatedPkts: u32 = 164;
 export const CNT_Ip6InDelivers: u32 = 165;
 export const CNT_Ip6InMcastPkts: u32 = 166;
-export const CNT_Ip6InFragments: u32 = 167;
+export const CNT_Ip6ReasmReqds: u32 = 167;
 export const CNT_Ip6OutRequests: u32 = 168;
 export const CNT_Ip6OutNoRoutes: u32 = 169;
 export const CNT_Icmp6InMsgs: u32 = 170;
@@ -164,4 +165,24 @@ export const CNT_Ip6FragFails: u32 = 247;
 export const CNT_Ip6FragCreates: u32 = 248;
 export const CNT_IcmpOutDestUnreachs: u32 = 249;
 export const CNT_Icmp6OutDestUnreachs: u32 = 250;
+/** Idle connections packed to make room for others, those unpacked again, and those for which there was no slot (park.ts). */
+export const CNT_TcpExtTCPParked: u32 = 240;
+export const CNT_TcpExtTCPUnparked: u32 = 241;
+export const CNT_TcpExtTCPSlotsMissing: u32 = 242;
+/** Challenge ACKs that the limit of all connections together has withheld. */
+export const CNT_TcpExtTCPACKSkippedChallenge: u32 = 203;
+// Fragments (Ip:, IpExt: and /proc/net/snmp6)
+export const CNT_IpReasmOKs: u32 = 224;
+/** Datagrams given up, and fragments that can belong to none. */
+export const CNT_IpReasmFails: u32 = 225;
+export const CNT_IpReasmTimeout: u32 = 226;
+export const CNT_IpExtReasmOverlaps: u32 = 227;
+export const CNT_Ip6ReasmOKs: u32 = 228;
+export const CNT_Ip6ReasmFails: u32 = 229;
+export const CNT_Ip6ReasmTimeout: u32 = 230;
+export const CNT_Ip6ReasmOverlaps: u32 = 231;
+export const CNT_IcmpOutTimeExcds: u32 = 232;
+export const CNT_Icmp6OutTimeExcds: u32 = 233;
+/** Out-of-order pieces given up for data nearer to what is missing. */
+export const CNT_TcpExtOfoPruned: u32 = 234;
 export const CNT_COUNT: u32 = 256;

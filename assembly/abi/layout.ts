@@ -79,8 +79,20 @@ export const TXF_END: u32 = 2;
 export const TXF_IP_CSUM: u32 = 4;
 /** The link must fill the TCP checksum; the field holds the pseudo-header sum. */
 export const TXF_TCP_CSUM: u32 = 8;
+/** Room for headers in front of what allocMessage() gives. */
+export const HEADROOM: u32 = 128;
+/**
+ * With TXF_TCP_CSUM: the link must cut the payload into TCP segments of as many bytes as bits 16–31 of the first
+ * segment's flags say, and complete their headers. The pseudo-header sum is without a length.
+ */
+export const TXF_TSO: u32 = 16;
+export const TXF_TSO_MSS_SHIFT: u32 = 16;
 /** Segments a frame may have at most, the header segment included. */
 export const TX_MAX_SEGS: u32 = 9;
+/** The same of a frame with TXF_TSO. */
+export const TX_TSO_MAX_SEGS: u32 = 18;
+/** TCP segments that a frame with TXF_TSO may be cut into. */
+export const TX_TSO_MAX_CUTS: u32 = 64;
 
 // ---- event -------------------------------------------------------------------------------------------------
 //   0        4      8   12
@@ -205,6 +217,12 @@ export const CFGF_IDLE_WINDOW: u32 = 65536;
 export const CFGF_DELACK_RTT: u32 = 131072;
 /** The link gives back what it is given: packets from ourselves are no forgeries, and our addresses are reached by it. */
 export const CFGF_LOOPBACK: u32 = 16777216;
+/** Build the header of every segment by itself: no late segmentation (tcp/gso.ts). */
+export const CFGF_NO_GSO: u32 = 33554432;
+/** Finish with every received segment before the next one is looked at (tcp/gro.ts). */
+export const CFGF_NO_GRO: u32 = 67108864;
+/** The link cuts frames with TXF_TSO; with CFGF_TX_CSUM only. */
+export const CFGF_TX_TSO: u32 = 134217728;
 export const CFG_MTU: u32 = 2172;
 /** 6 bytes. */
 export const CFG_MAC: u32 = 2176;
@@ -247,6 +265,25 @@ export const CFG_UDP_MEM_BYTES: u32 = 2328;
 /** Default receive buffer of a UDP socket: payload bytes that may wait, and datagrams. */
 export const CFG_UDP_RCV_BUF_BYTES: u32 = 2332;
 export const CFG_UDP_RCV_BUF_DATAGRAMS: u32 = 2336;
+/** Fragmented datagrams that may be incomplete at a time; 0: fragments are dropped. */
+export const CFG_REASM_DATAGRAMS: u32 = 2356;
+/** Receive objects that fragments may hold, and never more than an eighth of all. */
+export const CFG_REASM_OBJECTS: u32 = 2360;
+/** Payload bytes that fragments may hold (Linux ipfrag_high_thresh). */
+export const CFG_REASM_BYTES: u32 = 2364;
+/** From the first fragment that came to when the datagram is given up: IPv4, IPv6. */
+export const CFG_REASM_TIMEOUT_US: u32 = 2368;
+export const CFG_REASM_TIMEOUT6_US: u32 = 2372;
+/** Receive objects that out-of-order data of all connections together may hold; 0: a quarter of all. */
+export const CFG_OOO_TOTAL_OBJECTS: u32 = 2376;
+
+/**
+ * Connections that may be doing something at the same time: those beyond it that do nothing are packed (tcp/park.ts). 0, or
+ * not less than CFG_MAX_CONNECTIONS: all of them.
+ */
+export const CFG_ACTIVE_CONNECTIONS: u32 = 2384;
+/** Retransmissions of a SYN, beyond CFG_SYN_RETRIES, before the timeout doubles (Linux tcp_syn_linear_timeouts). */
+export const CFG_SYN_LINEAR: u32 = 2388;
 
 // ---- zones and objects -------------------------------------------------------------------------------------
 export const ZONE_BYTES: u32 = 2097152;
@@ -371,6 +408,8 @@ export const EINPROGRESS: i32 = 115;
 export const ECANCELED: i32 = 125;
 
 // ---- tables --------------------------------------------------------------------------------------------------
+/** Added to addressAdd()'s prefix length: ours, but not to speak from while there is another (RFC 4862 §5.5.4). */
+export const ADDRESS_DEPRECATED: u32 = 256;
 // What routeAt(index, at) writes. Prefix lengths count in the 128-bit space, IPv4 mapped.
 export const ROUTE_dst: u32 = 0;
 export const ROUTE_gateway: u32 = 16;

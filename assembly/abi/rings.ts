@@ -30,7 +30,10 @@ import {
   EVENT_SIZE,
   RXD_SIZE,
   SCRATCH_SIZE,
+  CFGF_TX_TSO,
+  CFG_FLAGS,
   TX_MAX_SEGS,
+  TX_TSO_MAX_SEGS,
   TXD_SIZE,
 } from './layout';
 import { COUNTERS } from './runtime';
@@ -65,7 +68,9 @@ export function ringsInit(): i32 {
   const tx = load<u32>(CFG_TX_RING);
   const free = load<u32>(CFG_FREE_RING);
   const event = load<u32>(CFG_EVENT_RING);
-  if (badRing(rx, 1) || badRing(tx, 2 * TX_MAX_SEGS - 2) || badRing(free, 1) || badRing(event, 2)) return -EINVAL;
+  const most = load<u32>(CFG_FLAGS) & CFGF_TX_TSO ? TX_TSO_MAX_SEGS : TX_MAX_SEGS;
+  const leastTx = 2 * most - 2;
+  if (badRing(rx, 1) || badRing(tx, leastTx) || badRing(free, 1) || badRing(event, 2)) return -EINVAL;
   const rxAt = arenaAlloc(rx * RXD_SIZE, 64);
   const txAt = arenaAlloc(tx * TXD_SIZE, 64);
   const doneAt = arenaAlloc(doneSize() * 4, 64);

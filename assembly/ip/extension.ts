@@ -15,12 +15,19 @@ export let extAt: u32 = 0;
 export let extCode: u32 = 0;
 export let extPointer: u32 = 0;
 export let extAnswer: bool = false;
+/** The packet, or the fragment, ends before its headers do. */
+export let extCut: bool = false;
 
 function refuse(answer: bool, code: u32, at: u32): bool {
   extAnswer = answer;
   extCode = code;
   extPointer = at;
   return false;
+}
+
+function cut(): bool {
+  extCut = true;
+  return refuse(false, 0, 0);
 }
 
 /** Options of [at, end). False when one of them forbids to go on. */
@@ -46,18 +53,19 @@ function optionsFine(at: u32, end: u32, multicast: bool): bool {
  * processed. `multicast`: it was sent to a group; `first`: `at` follows the fixed header, where hop-by-hop may be.
  */
 export function extensionsWalk(next: u32, at: u32, end: u32, multicast: bool, first: bool): bool {
+  extCut = false;
   for (let i: u32 = 0; i <= HEADERS_MAX; i++) {
     if (next != NEXT_HOP_BY_HOP && next != NEXT_DESTINATION && next != NEXT_ROUTING) {
-      if (next == NEXT_FRAGMENT && at + 8 > end) return refuse(false, 0, 0);
+      if (next == NEXT_FRAGMENT && at + 8 > end) return cut();
       extNext = next;
       extAt = at;
       return true;
     }
     // §4.1: only directly behind the fixed header.
     if (next == NEXT_HOP_BY_HOP && (i != 0 || !first)) return refuse(false, 0, 0);
-    if (at + 8 > end) return refuse(false, 0, 0);
+    if (at + 8 > end) return cut();
     const bytes = (<u32>load<u8>(at, 1) + 1) << 3;
-    if (at + bytes > end) return refuse(false, 0, 0);
+    if (at + bytes > end) return cut();
     if (next == NEXT_ROUTING) {
       // §4.4: a host forwards nothing. With segments left it does not know what to do; type 0 is dead (RFC 5095).
       if (load<u8>(at, 3) != 0) return refuse(!multicast, ICMPV6_BAD_HEADER, at + 2);

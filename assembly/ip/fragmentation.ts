@@ -21,7 +21,7 @@ import { rand64, siphash24 } from '../abi/random';
 import { count, countAdd } from '../abi/runtime';
 import { IPV4_HEADER, IPV4_TTL_DEFAULT, isMapped, mappedRaw, setIpv4, setIpv4Fragment } from '../wire/ipv4';
 import {
-  FRAGMENT_HEADER,
+  IPV6_FRAGMENT_HEADER,
   IPV6_HEADER,
   IPV6_HOP_LIMIT_DEFAULT,
   NEXT_FRAGMENT,
@@ -56,7 +56,7 @@ function identification(addrs: u32, proto: u32): u32 {
 /** Bytes of the datagram in each fragment but the last. */
 @inline
 function fragmentBytes(v4: bool, mtu: u32): u32 {
-  return (mtu - (v4 ? IPV4_HEADER : IPV6_HEADER + FRAGMENT_HEADER)) & ~7;
+  return (mtu - (v4 ? IPV4_HEADER : IPV6_HEADER + IPV6_FRAGMENT_HEADER)) & ~7;
 }
 
 /** Transmit descriptors that a datagram of `total` bytes in `pieces` may take. */
@@ -94,9 +94,9 @@ function putHeaders(f: u32, addrs: u32, proto: u32, len: u32, service: u32, offs
     return 0;
   }
   const limit = hops ? hops : IPV6_HOP_LIMIT_DEFAULT;
-  setIpv6(frameIpv6(f), FRAGMENT_HEADER + len, NEXT_FRAGMENT, addrs, addrs + 16, service & 0xff, limit);
+  setIpv6(frameIpv6(f), IPV6_FRAGMENT_HEADER + len, NEXT_FRAGMENT, addrs, addrs + 16, service & 0xff, limit);
   setIpv6Fragment(frameL4(f), proto, offset, more, id);
-  return FRAGMENT_HEADER;
+  return IPV6_FRAGMENT_HEADER;
 }
 
 /**

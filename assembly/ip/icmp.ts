@@ -1,5 +1,5 @@
-// ICMP, RFC 792: answers echo requests, tells of ports that nobody has (CFGF_ICMP_ECHO), and hands errors about what we
-// have sent to TCP and UDP.
+// ICMP, RFC 792: answers echo requests and tells senders of errors (CFGF_ICMP_ECHO), hands errors about what we have sent
+// to TCP and UDP.
 
 import {
   CNT_IcmpInDestUnreachs,
@@ -8,6 +8,7 @@ import {
   CNT_IcmpInMsgs,
   CNT_IcmpOutDestUnreachs,
   CNT_IcmpOutEchoReps,
+  CNT_IcmpOutTimeExcds,
 } from '../abi/counters';
 import { CFGF_ICMP_ECHO, CFG_FLAGS, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EPROTO } from '../abi/layout';
 import { count } from '../abi/runtime';
@@ -31,7 +32,6 @@ import {
 } from '../wire/icmp';
 import {
   IPV4_HEADER,
-  IPV4_MIN_MTU,
   PROTO_ICMP,
   PROTO_TCP,
   ipv4DstRaw,
@@ -40,15 +40,14 @@ import {
   ipv4IsLaterFragment,
   ipv4Proto,
   ipv4SrcRaw,
-  ipv4Total,
   ipv4Version,
   mappedStore,
 } from '../wire/ipv4';
 import { tcpIcmpError } from '../tcp/icmp';
 import { udpIcmpError } from '../udp/icmp';
 import { PROTO_UDP } from '../wire/udp';
-import { mayError } from './errorlimit';
 import { isOursRaw } from './interface';
+import { mayError } from './limit';
 import { frameBegin, frameL4, framePayload, ipOutput } from './output';
 import { dstGet, dstMtu } from './route';
 
@@ -57,6 +56,9 @@ const PMTU_LEAST: u32 = 552;
 
 /** Local address, remote address of a quoted packet. */
 const QUOTED: u32 = <u32>memory.data(32, 16);
+
+/** An error with its quotation is not longer (RFC 1812 §4.3.2.3). */
+const ERROR_BYTES_MAX: u32 = 576;
 
 /** Bytes of the transport header that an error must quote (RFC 792): ports and sequence number. */
 const QUOTED_L4: u32 = 8;
@@ -151,22 +153,24 @@ function errnoOf(type: u32, code: u32): i32 {
   return code == 0 || code == 6 || code == 9 || code == 11 ? ENETUNREACH : EHOSTUNREACH;
 }
 
-/** What a router or host must quote at most: the error fits into 576 bytes (RFC 1812 §4.3.2.3). */
-const QUOTED_MOST: u32 = IPV4_MIN_MTU - IPV4_HEADER - ICMP_DATA;
-
-/** Tells the sender of the packet at `ip`, sent to one of our addresses, that nobody has its port (RFC 1122 §4.1.3.1). */
-export function icmpPortUnreachable(ip: u32, addrs: u32): void {
+/**
+ * Tells the sender of the packet at `ip`, `len` bytes of it, of an error (RFC 792), if the core does ICMP and the rate of
+ * errors allows it. `addrs`: local address, remote address.
+ */
+export function icmpError(type: u32, code: u32, ip: u32, len: u32, addrs: u32): void {
   if (!(load<u32>(CFG_FLAGS) & CFGF_ICMP_ECHO)) return;
   const dst = dstGet(addrs + 16);
   if (dst == 0 || !mayError()) return;
+  const quoted = min(len, ERROR_BYTES_MAX - IPV4_HEADER - ICMP_DATA);
   const f = frameBegin(1);
   if (f == 0) return;
-  const quoted = min(ipv4Total(ip), QUOTED_MOST);
   const l4 = frameL4(f);
-  store<u64>(l4, ICMP_DEST_UNREACH | (ICMP_PORT_UNREACH << 8));
-  store<u16>(l4, <u16>~fold(sum16(ip, quoted, sum16(l4, ICMP_DATA, 0))), ICMP_CHECKSUM);
+  store<u64>(l4, type | (code << 8));
+  store<u16>(l4, <u16>~fold(sum16(ip, quoted, type | (code << 8))), ICMP_CHECKSUM);
   framePayload(ip, quoted);
-  if (ipOutput(dst, addrs, PROTO_ICMP, ICMP_DATA, quoted, 0)) count(CNT_IcmpOutDestUnreachs);
+  if (!ipOutput(dst, addrs, PROTO_ICMP, ICMP_DATA, quoted, 0)) return;
+  if (type == ICMP_TIME_EXCEEDED) count(CNT_IcmpOutTimeExcds);
+  else if (type == ICMP_DEST_UNREACH) count(CNT_IcmpOutDestUnreachs);
 }
 
 /** The neighbour that the packet at `ip`, of ours, was for does not answer: what a router would say (RFC 1122 §2.4). */

@@ -9,6 +9,7 @@ import {
   CNT_Icmp6OutDestUnreachs,
   CNT_Icmp6OutEchoReplies,
   CNT_Icmp6OutParmProblems,
+  CNT_Icmp6OutTimeExcds,
 } from '../abi/counters';
 import { CFG_FLAGS, CFGF_ICMP_ECHO, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EPROTO } from '../abi/layout';
 import { count } from '../abi/runtime';
@@ -36,21 +37,22 @@ import {
 import { PROTO_TCP } from '../wire/ipv4';
 import { PROTO_UDP } from '../wire/udp';
 import {
-  FRAGMENT_HEADER,
   IPV6_DST,
+  IPV6_FRAGMENT_HEADER,
   IPV6_HEADER,
   IPV6_MIN_MTU,
   IPV6_SRC,
   NEXT_FRAGMENT,
   NEXT_ICMPV6,
+  ipv6FragmentOffset,
   ipv6IsUnspecified,
   ipv6Next,
   ipv6Version,
 } from '../wire/ipv6';
 import { udpIcmpError } from '../udp/icmp';
-import { mayError } from './errorlimit';
 import { extAt, extNext, extensionsWalk } from './extension';
 import { isOurs, sourceFor } from './interface';
+import { mayError } from './limit';
 import { ndAdvert, ndSolicited } from './nd';
 import { frameBegin, frameL4, framePayload, ipOutput } from './output';
 import { dstGet, dstMtu } from './route';
@@ -113,9 +115,9 @@ function error(p: u32, len: u32, type: u32): void {
   let proto = extNext;
   if (proto == NEXT_FRAGMENT) {
     // Only the first fragment has the ports.
-    if (load<u16>(at, 2) & 0xf8ff) return;
+    if (ipv6FragmentOffset(at) != 0) return;
     proto = load<u8>(at);
-    at += FRAGMENT_HEADER;
+    at += IPV6_FRAGMENT_HEADER;
   }
   if ((proto != PROTO_TCP && proto != PROTO_UDP) || at + 8 > end) return;
   memory.copy(QUOTED, inner + IPV6_SRC, 16);
@@ -149,29 +151,30 @@ export function icmp6Unresolved(ip: u32): void {
   tcpIcmpError(QUOTED, ip + IPV6_HEADER, 0, errnoOf(ICMPV6_DEST_UNREACH, ICMPV6_ADDRESS_UNREACH), false);
 }
 
-/** Tells the sender of the packet at `ip`, `len` bytes of it, what is wrong at `pointer` (RFC 4443 §3.4). */
-export function icmp6Problem(ip: u32, len: u32, code: u32, pointer: u32, addrs: u32): void {
-  if (answer(ip, len, ICMPV6_PARAMETER_PROBLEM, code, pointer, addrs)) count(CNT_Icmp6OutParmProblems);
-}
-
-/** Tells the sender of the packet at `ip` that nobody has its port (RFC 4443 §3.1). */
-export function icmp6PortUnreachable(ip: u32, len: u32, addrs: u32): void {
-  if (answer(ip, len, ICMPV6_DEST_UNREACH, ICMPV6_PORT_UNREACH, 0, addrs)) count(CNT_Icmp6OutDestUnreachs);
-}
-
-/** An error about the packet at `ip`, where no kernel sends them. False when none was sent. */
-function answer(ip: u32, len: u32, type: u32, code: u32, word: u32, addrs: u32): bool {
-  if (!(load<u32>(CFG_FLAGS) & CFGF_ICMP_ECHO) || ipv6IsUnspecified(addrs + 16)) return false;
+/**
+ * Tells the sender of the packet at `ip`, `len` bytes of it, of an error (RFC 4443 §3), if the core does ICMP and the rate
+ * of errors allows it. `word`: what stands behind the checksum; `addrs`: local address, remote address.
+ */
+export function icmp6Error(type: u32, code: u32, word: u32, ip: u32, len: u32, addrs: u32): void {
+  if (!(load<u32>(CFG_FLAGS) & CFGF_ICMP_ECHO) || ipv6IsUnspecified(addrs + 16)) return;
   const source = isOurs(addrs) ? addrs : sourceFor(addrs + 16, addrs + 16);
   const dst = dstGet(addrs + 16);
-  if (source == 0 || dst == 0 || !mayError()) return false;
+  if (source == 0 || dst == 0 || !mayError()) return;
   memory.copy(REPLY, source, 16);
   memory.copy(REPLY + 16, addrs + 16, 16);
   // As much of it as fits (§2.4 (c)).
   const quoted = min(len, IPV6_MIN_MTU - IPV6_HEADER - ICMPV6_DATA);
   const f = frameBegin(1);
-  if (f == 0) return false;
+  if (f == 0) return;
   setIcmpv6(frameL4(f), type, code, word);
   framePayload(ip, quoted);
-  return ipOutput(dst, REPLY, NEXT_ICMPV6, ICMPV6_DATA, quoted, 0);
+  if (!ipOutput(dst, REPLY, NEXT_ICMPV6, ICMPV6_DATA, quoted, 0)) return;
+  if (type == ICMPV6_PARAMETER_PROBLEM) count(CNT_Icmp6OutParmProblems);
+  else if (type == ICMPV6_TIME_EXCEEDED) count(CNT_Icmp6OutTimeExcds);
+  else if (type == ICMPV6_DEST_UNREACH) count(CNT_Icmp6OutDestUnreachs);
+}
+
+/** Says what is wrong with the packet at `pointer` (RFC 4443 §3.4): as icmp6Error(). */
+export function icmp6Problem(ip: u32, len: u32, code: u32, pointer: u32, addrs: u32): void {
+  icmp6Error(ICMPV6_PARAMETER_PROBLEM, code, pointer, ip, len, addrs);
 }

@@ -8,7 +8,6 @@ import {
   CNT_IpInAddrErrors,
   CNT_IpInCsumErrors,
   CNT_IpInDelivers,
-  CNT_IpInFragments,
   CNT_IpInHdrErrors,
   CNT_IpInReceives,
   CNT_IpInTruncatedPkts,
@@ -56,7 +55,9 @@ import {
 import { TCP_CHECKSUM, tcpFits } from '../wire/tcp';
 import { PROTO_UDP } from '../wire/udp';
 import { udpInput } from '../udp/input';
+import { zbufUnref } from '../zbuf/zbuf';
 import { arpInput } from './arp';
+import { fragment4 } from './fragment';
 import { icmpInput } from './icmp';
 import { isBroadcastRaw, isForgedRaw, isOursRaw, ourMac } from './interface';
 import { setIpEcn } from './arrival';
@@ -133,15 +134,26 @@ function ipv4Input(ip: u32, room: u32, flags: u32, linkBroadcast: bool): void {
     count(CNT_IpInAddrErrors);
     return;
   }
-  if (ipv4IsFragment(ip)) {
-    count(CNT_IpInFragments);
-    return;
-  }
-  setIpEcn(ipv4Tos(ip));
   store<u32>(ADDRS, dst, 12);
   store<u32>(ADDRS, src, 28);
+  if (!ipv4IsFragment(ip)) {
+    deliver(ip, flags, broadcast);
+    return;
+  }
+  const whole = fragment4(ip, ADDRS);
+  if (whole == 0) return;
+  // What the link says of a fragment's checksum it cannot know.
+  deliver(whole, 0, broadcast);
+  zbufUnref(whole);
+}
+
+/** Hands a packet whose addresses are in ADDRS to its protocol. `broadcast`: it was not sent to us alone. */
+function deliver(ip: u32, flags: u32, broadcast: bool): void {
+  setIpEcn(ipv4Tos(ip));
+  const header = ipv4HeaderBytes(ip);
+  const proto = ipv4Proto(ip);
   const l4 = ip + header;
-  const l4Len = total - header;
+  const l4Len = ipv4Total(ip) - header;
   if (proto == PROTO_TCP) {
     count(CNT_IpInDelivers);
     if (!tcpFits(l4, l4Len)) {
@@ -151,7 +163,7 @@ function ipv4Input(ip: u32, room: u32, flags: u32, linkBroadcast: bool): void {
     if (
       (flags & RXF_L4_CSUM_OK) == 0 &&
       (load<u32>(CFG_FLAGS) & CFGF_RX_TRUST) == 0 &&
-      !tcpSumFine(l4, l4Len, src, dst, flags)
+      !tcpSumFine(l4, l4Len, ipv4SrcRaw(ip), ipv4DstRaw(ip), flags)
     ) {
       count(CNT_TcpInCsumErrors);
       count(CNT_TcpInErrs);

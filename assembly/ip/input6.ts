@@ -3,12 +3,13 @@
 import {
   CNT_Ip6InAddrErrors,
   CNT_Ip6InDelivers,
-  CNT_Ip6InFragments,
   CNT_Ip6InHdrErrors,
   CNT_Ip6InMcastPkts,
   CNT_Ip6InReceives,
   CNT_Ip6InTruncatedPkts,
   CNT_Ip6InUnknownProtos,
+  CNT_Ip6ReasmOKs,
+  CNT_Ip6ReasmReqds,
   CNT_TcpExtCsumPartial,
   CNT_TcpInCsumErrors,
   CNT_TcpInErrs,
@@ -21,6 +22,7 @@ import { ICMPV6_UNKNOWN_NEXT } from '../wire/icmpv6';
 import { PROTO_TCP } from '../wire/ipv4';
 import {
   IPV6_DST,
+  IPV6_FRAGMENT_HEADER,
   IPV6_HEADER,
   IPV6_NEXT,
   IPV6_SRC,
@@ -28,6 +30,7 @@ import {
   NEXT_ICMPV6,
   NEXT_NONE,
   ipv6Class,
+  ipv6IsAtomic,
   ipv6IsLoopback,
   ipv6IsMulticast,
   ipv6IsUnspecified,
@@ -38,8 +41,10 @@ import {
 import { TCP_CHECKSUM, tcpFits } from '../wire/tcp';
 import { PROTO_UDP } from '../wire/udp';
 import { udpInput } from '../udp/input';
+import { zbufUnref } from '../zbuf/zbuf';
 import { setIpEcn } from './arrival';
 import { extAnswer, extAt, extCode, extNext, extPointer, extensionsWalk } from './extension';
+import { fragment6 } from './fragment';
 import { icmp6Input, icmp6Problem } from './icmp6';
 import { isGroup, isOurs } from './interface';
 
@@ -75,7 +80,6 @@ export function ipv6Input(ip: u32, room: u32, flags: u32, linkGroup: bool): void
     return;
   }
   if (multicast) count(CNT_Ip6InMcastPkts);
-  setIpEcn(ipv6Class(ip));
   memory.copy(ADDRS, dst, 16);
   memory.copy(ADDRS + 16, src, 16);
   if (!extensionsWalk(ipv6Next(ip), ip + IPV6_HEADER, end, multicast, true)) {
@@ -86,10 +90,18 @@ export function ipv6Input(ip: u32, room: u32, flags: u32, linkGroup: bool): void
   let next = extNext;
   let at = extAt;
   if (next == NEXT_FRAGMENT) {
-    count(CNT_Ip6InFragments);
-    // An atomic fragment is a whole packet (RFC 6946 §4); others are dropped.
-    if (load<u16>(at, 2) & 0xf9ff) return;
-    if (!extensionsWalk(load<u8>(at), at + 8, end, multicast, false) || extNext == NEXT_FRAGMENT) {
+    if (!ipv6IsAtomic(at)) {
+      const whole = fragment6(ip, at, end, ADDRS);
+      if (whole == 0) return;
+      // What the link says of a fragment's checksum it cannot know.
+      reassembled(whole, multicast);
+      zbufUnref(whole);
+      return;
+    }
+    // A whole packet, whatever fragments have its identification (RFC 6946 §4).
+    count(CNT_Ip6ReasmReqds);
+    count(CNT_Ip6ReasmOKs);
+    if (!extensionsWalk(load<u8>(at), at + IPV6_FRAGMENT_HEADER, end, multicast, false) || extNext == NEXT_FRAGMENT) {
       count(CNT_Ip6InHdrErrors);
       return;
     }
@@ -99,7 +111,20 @@ export function ipv6Input(ip: u32, room: u32, flags: u32, linkGroup: bool): void
   deliver(ip, next, at, end, flags, multicast);
 }
 
+/** A packet that came in fragments: none of its headers may be a fragment header again. */
+function reassembled(ip: u32, multicast: bool): void {
+  const end = ip + IPV6_HEADER + ipv6Payload(ip);
+  const fine = extensionsWalk(ipv6Next(ip), ip + IPV6_HEADER, end, multicast, true);
+  if (fine && extNext != NEXT_FRAGMENT) {
+    deliver(ip, extNext, extAt, end, 0, multicast);
+    return;
+  }
+  count(CNT_Ip6InHdrErrors);
+  if (!fine && extAnswer) icmp6Problem(ip, end - ip, extCode, extPointer - ip, ADDRS);
+}
+
 function deliver(ip: u32, next: u32, at: u32, end: u32, flags: u32, multicast: bool): void {
+  setIpEcn(ipv6Class(ip));
   const len = end - at;
   if (next == PROTO_TCP) {
     count(CNT_Ip6InDelivers);

@@ -23,11 +23,12 @@ const MTU_MAX: u32 = 65535;
 
 // Address entry, 32 bytes. broadcast and raw are IPv4 only and 0 else.
 //   0         16             20    24          28
-//   ├ address ┼ prefix length ┼ raw ┼ broadcast ┼ unused ┤
+//   ├ address ┼ prefix length ┼ raw ┼ broadcast ┼ deprecated ┤
 const TABLE: usize = memory.data(512, 64);
 @inline const A_PREFIX: usize = 16;
 @inline const A_RAW: usize = 20;
 @inline const A_BROADCAST: usize = 24;
+@inline const A_DEPRECATED: usize = 28;
 @inline const A_SIZE: u32 = 32;
 
 /** End of the entries in use. */
@@ -78,8 +79,8 @@ function find(address: u32): u32 {
   return 0;
 }
 
-/** Adds an address of ours. -ENOBUFS when there are 16 already. Adding one again changes its prefix length. */
-export function interfaceAdd(address: u32, prefixLength: u32): i32 {
+/** Adds an address of ours. -ENOBUFS when there are 16 already. Adding one again changes the rest. */
+export function interfaceAdd(address: u32, prefixLength: u32, deprecated: bool): i32 {
   let at = find(address);
   if (at == 0) {
     if (tableEnd == <u32>TABLE + ADDRESSES_MAX * A_SIZE) return -ENOBUFS;
@@ -97,6 +98,7 @@ export function interfaceAdd(address: u32, prefixLength: u32): i32 {
   store<u32>(at, prefixLength, A_PREFIX);
   store<u32>(at, raw, A_RAW);
   store<u32>(at, broadcast, A_BROADCAST);
+  store<u32>(at, deprecated, A_DEPRECATED);
   bumpGeneration();
   return 0;
 }
@@ -174,8 +176,8 @@ function commonBits(a: u32, b: u32): u32 {
 
 /**
  * Our address to speak from towards this next hop; 0 when there is none of its family. IPv4: one whose prefix the next
- * hop is in, else the first. IPv6 (RFC 6724 §5, what there is to choose on one interface): the destination's scope, then
- * the longest prefix in common with it.
+ * hop is in, else the first. IPv6 (RFC 6724 §5, what there is to choose on one interface): the destination's scope, then one
+ * that is not deprecated, then the longest prefix in common with it.
  */
 export function sourceFor(nextHop: u32, remote: u32): u32 {
   const mapped = isMapped(remote);
@@ -188,8 +190,9 @@ export function sourceFor(nextHop: u32, remote: u32): u32 {
       if (best == 0) best = at;
       continue;
     }
-    const scope: u32 = ipv6IsLinkLocal(at) == ipv6IsLinkLocal(remote) ? 256 : 0;
-    const value: u32 = 1 + scope + commonBits(at, remote);
+    const scope: u32 = ipv6IsLinkLocal(at) == ipv6IsLinkLocal(remote) ? 512 : 0;
+    const preferred: u32 = load<u32>(at, A_DEPRECATED) == 0 ? 256 : 0;
+    const value: u32 = 1 + scope + preferred + commonBits(at, remote);
     if (value > merit) {
       merit = value;
       best = at;

@@ -90,6 +90,8 @@ let tableEnd: u32 = 0;
 let freeList: u32 = 0;
 let buckets: u32 = 0;
 let bucketMask: u32 = 0;
+/** Entries that frames wait for. */
+let waiting: u32 = 0;
 /** Where eviction looks next. */
 let hand: u32 = 0;
 
@@ -111,6 +113,7 @@ export function neighboursInit(): i32 {
   tableEnd = table + n * N_SIZE;
   bucketMask = bucketCount() - 1;
   hand = table;
+  waiting = 0;
   freeList = 0;
   for (let at = tableEnd; at > table; ) {
     at -= N_SIZE;
@@ -141,7 +144,7 @@ function find(address: u32): u32 {
 /** Forgets the entry; frames that wait for it are dropped. */
 function release(entry: u32): void {
   timerRemove(entry + N_TIMER);
-  for (let record = load<u32>(entry, N_HEAD); record != 0; ) {
+  for (let record = detach(entry); record != 0; ) {
     const next = pendingNext(record);
     pendingDrop(record);
     record = next;
@@ -156,30 +159,40 @@ function release(entry: u32): void {
 }
 
 /**
- * Frees an entry for another address: going round, the first that nothing waits for and that was not used since
- * the last round; entries of the host only when there is no other. False when every entry is waited for.
+ * Frees an entry for another address, going round: first those without a MAC that nothing waits for, then what was not
+ * used since the last round, entries of the host only when there is no other. `waiters`: what is waited for goes instead
+ * of what has a MAC. False when every entry is waited for.
  */
-function evict(): bool {
+function evict(waiters: bool): bool {
   const n = (tableEnd - table) / N_SIZE;
-  for (let step: u32 = 0; step < 3 * n; step++) {
+  for (let step: u32 = 0; step < 4 * n; step++) {
     const entry = hand;
     hand += N_SIZE;
     if (hand == tableEnd) hand = table;
-    if (load<u32>(entry, N_HEAD) != 0) continue;
-    const used = load<u8>(entry, N_USED) != 0;
-    store<u8>(entry, 0, N_USED);
-    if (used || (load<u8>(entry, N_HOST) != 0 && step < 2 * n)) continue;
+    if (load<u32>(entry, N_HEAD) != 0) {
+      if (!waiters) continue;
+    } else if (neighbourUsable(entry)) {
+      if (waiters || step < n) continue;
+      const used = load<u8>(entry, N_USED) != 0;
+      store<u8>(entry, 0, N_USED);
+      if (used || (load<u8>(entry, N_HOST) != 0 && step < 3 * n)) continue;
+    }
     release(entry);
     return true;
   }
   return false;
 }
 
-/** The entry of an address, made if need be; 0 (counted) when the table is full of entries that are waited for. */
-export function neighbourGet(address: u32): u32 {
+/**
+ * The entry of an address, made if need be; 0 (counted) when the table is full. Addresses that nobody has, as many as an
+ * attacker likes, must not drive out neighbours that are there (RFC 6583 §7): while more than half of the table waits for
+ * answers, no entry is given up for one more question, and a neighbour that shows itself takes the place of one.
+ */
+function entryFor(address: u32, known: bool): u32 {
   let entry = find(address);
   if (entry != 0) return entry;
-  if (freeList == 0 && !evict()) {
+  const crowded = waiting > (tableEnd - table) / N_SIZE / 2;
+  if (freeList == 0 && ((crowded && !known) || !evict(crowded))) {
     count(CNT_NeighTableFull);
     return 0;
   }
@@ -193,6 +206,11 @@ export function neighbourGet(address: u32): u32 {
   // Nothing is asked for before there is something to send.
   store<u32>(entry, NEIGH_FAILED, N_STATE);
   return entry;
+}
+
+/** The entry of an address that something is to be sent to; 0 when there is no room for it. */
+export function neighbourGet(address: u32): u32 {
+  return entryFor(address, false);
 }
 
 /** The MAC is known: REACHABLE or PROBE. */
@@ -224,8 +242,10 @@ export function neighbourQueue(
     return;
   }
   const queued = load<u8>(entry, N_QUEUED);
-  if (load<u32>(entry, N_HEAD) == 0) store<u32>(entry, record, N_HEAD);
-  else setPendingNext(load<u32>(entry, N_TAIL), record);
+  if (load<u32>(entry, N_HEAD) == 0) {
+    store<u32>(entry, record, N_HEAD);
+    waiting++;
+  } else setPendingNext(load<u32>(entry, N_TAIL), record);
   store<u32>(entry, record, N_TAIL);
   if (queued < <u8>PENDING_EACH) store<u8>(entry, queued + 1, N_QUEUED);
   else {
@@ -290,6 +310,7 @@ export function neighbourDoubt(entry: u32): void {
 /** Takes the waiting frames off the entry. */
 function detach(entry: u32): u32 {
   const list = load<u32>(entry, N_HEAD);
+  if (list != 0) waiting--;
   store<u32>(entry, 0, N_HEAD);
   store<u32>(entry, 0, N_TAIL);
   store<u8>(entry, 0, N_QUEUED);
@@ -350,7 +371,7 @@ export function neighbourLearn(address: u32, mac: u64, create: bool): void {
   let entry = find(address);
   if (entry == 0) {
     if (!create) return;
-    entry = neighbourGet(address);
+    entry = entryFor(address, true);
     if (entry == 0) return;
   }
   if (load<u8>(entry, N_HOST) == 0) known(entry, mac, false);
@@ -361,7 +382,7 @@ export function neighbourLearn(address: u32, mac: u64, create: bool): void {
 /** The host says what an address resolves to; it holds until the host says otherwise. -EINVAL for a group MAC. */
 export function neighSet(address: u32, mac: u32): i32 {
   if (!inMemory(address, 16) || !inMemory(mac, 6) || macIsGroup(macLoad(mac))) return -EINVAL;
-  const entry = neighbourGet(address);
+  const entry = entryFor(address, true);
   if (entry == 0) return -ENOBUFS;
   known(entry, macLoad(mac), true);
   return 0;

@@ -17,6 +17,9 @@
 // Header object (128 bytes), the frame in front of the L4 header and the options' room behind it:
 //   0        10         24           30         44            64                       128
 //   ├ unused ┼ (IPv6: ethernet, header ┼ ethernet ┼ ipv4 header)┼ L4 header, ≤ 64 bytes ─┤
+//
+// A frame that begins in an object's headroom (ip/headroom.ts) is laid out alike from an address `f` before its L4
+// header, and the header object's part is that object's.
 
 import {
   CNT_Ip6OutNoRoutes,
@@ -35,7 +38,7 @@ import {
   CTL_TX_HEAD,
   CTL_TX_SIZE,
   CTL_TX_TAIL,
-  TX_MAX_SEGS,
+  TX_TSO_MAX_SEGS,
   TXD_ADDR,
   TXD_FLAGS,
   TXD_LEN,
@@ -44,6 +47,8 @@ import {
   TXF_END,
   TXF_START,
   TXF_TCP_CSUM,
+  TXF_TSO,
+  TXF_TSO_MSS_SHIFT,
 } from '../abi/layout';
 import { count, countAdd } from '../abi/runtime';
 import { fold, pseudo4, pseudo6, sum16, sumAppend } from '../wire/checksum';
@@ -51,10 +56,11 @@ import { ETHERTYPE_IPV4_RAW, ETHERTYPE_IPV6_RAW, ETH_HEADER, MAC_BROADCAST, setE
 import { IPV4_HEADER, IPV4_TTL_DEFAULT, PROTO_TCP, isMapped, mappedRaw, setIpv4 } from '../wire/ipv4';
 import { setTcpChecksum } from '../wire/tcp';
 import { PROTO_UDP, setUdpChecksum } from '../wire/udp';
+import { headerRelease } from '../zbuf/headroom';
 import { zbufAllocHeader, zbufRef, zbufUnref } from '../zbuf/zbuf';
 import { ourMac } from './interface';
 import { neighbourMac, neighbourQueue, neighbourUsable } from './neighbour';
-import { DST_BROADCAST, dstCurrent, dstNeighbour } from './route';
+import { DST_BROADCAST, dstCurrent, dstIs, dstNeighbour } from './route';
 import { IPV6_HEADER, IPV6_HOP_LIMIT_DEFAULT, setIpv6 } from '../wire/ipv6';
 import { ICMPV6_CHECKSUM } from '../wire/icmpv6';
 
@@ -67,6 +73,10 @@ import { ICMPV6_CHECKSUM } from '../wire/icmpv6';
 let frame: u32 = 0;
 /** Its payload segments so far: in the ring behind the slot at the head. */
 let pieces: u32 = 0;
+/** Bytes of payload right behind the L4 header, in its segment. */
+let attached: u32 = 0;
+/** Bytes of payload in each TCP segment that the link is to cut the frame into, 0 = it is one. */
+let cut: u32 = 0;
 
 let ringAt: u32 = 0;
 let ringMask: u32 = 0;
@@ -74,6 +84,7 @@ let ringMask: u32 = 0;
 export function outputInit(): void {
   frame = 0;
   pieces = 0;
+  cut = 0;
   ringAt = load<u32>(CTL_TX_AT);
   ringMask = load<u32>(CTL_TX_SIZE) - 1;
 }
@@ -93,7 +104,7 @@ export function txSlot(index: u32): u32 {
 /** Begins a frame of at most `maxPieces` payload segments; 0 when there is no room for it. */
 export function frameBegin(maxPieces: u32): u32 {
   assert(frame == 0, 'a frame is being built already');
-  assert(maxPieces < TX_MAX_SEGS, 'too many segments');
+  assert(maxPieces < TX_TSO_MAX_SEGS, 'too many segments');
   if (txRoom() <= maxPieces) {
     count(CNT_TxRingFull);
     return 0;
@@ -103,8 +114,7 @@ export function frameBegin(maxPieces: u32): u32 {
     count(CNT_TxRingFull);
     return 0;
   }
-  frame = f;
-  pieces = 0;
+  frameAdopt(f);
   return f;
 }
 
@@ -141,17 +151,42 @@ export function frameAppend(addr: u32, len: u32): void {
   store<u32>(at, 0, TXD_OFFLOAD);
 }
 
+/** Payload that lies right behind the last piece, in the same object, becomes part of it. */
+export function frameExtend(len: u32): void {
+  const at = txSlot(pieces);
+  store<u32>(at, load<u32>(at, TXD_LEN) + len, TXD_LEN);
+}
+
+/** Pieces that the frame has. */
+@inline
+export function framePieces(): u32 {
+  return pieces;
+}
+
+/** The frame is for the link to cut into TCP segments of `mss` bytes of payload: IPv4 only, with CFGF_TX_TSO. */
+@inline
+export function frameCut(mss: u32): void {
+  cut = mss;
+}
+
+/** Whether frames to this destination go out at once. `dst` as ipOutput() takes it. */
+export function pathReady(dst: u32, remote: u32): bool {
+  if (!dstIs(dst, remote)) return false;
+  const neighbour = dstNeighbour(dst);
+  return neighbour != 0 && neighbourUsable(neighbour);
+}
+
 /** Gives back a frame that was begun and will not be sent. */
 export function frameDrop(): void {
   for (let i: u32 = 1; i <= pieces; i++) zbufUnref(load<u32>(txSlot(i), TXD_ADDR));
-  zbufUnref(frame);
+  headerRelease(frame);
   frame = 0;
 }
 
 /** Checksum of the L4 header and the payload pieces behind the ring's head. */
 function l4Sum(l4: u32, l4Len: u32, acc: u64): u32 {
-  acc = sum16(l4, l4Len, acc);
-  let odd = false;
+  acc = sum16(l4, l4Len + attached, acc);
+  let odd = (attached & 1) != 0;
   for (let i: u32 = 1; i <= pieces; i++) {
     const at = txSlot(i);
     const len = load<u32>(at, TXD_LEN);
@@ -203,6 +238,12 @@ function finish4(addrs: u32, proto: u32, l4Len: u32, payloadLen: u32, service: u
   count(CNT_IpOutRequests);
   if (proto == PROTO_UDP) return udpFinish(frame + AT_L4, l4Len, pseudo4(src, to, PROTO_UDP, len));
   if (proto != PROTO_TCP) return TXF_START;
+  if (cut != 0) {
+    setTcpChecksum(frame + AT_L4, <u16>fold(pseudo4(src, to, PROTO_TCP, 0)));
+    const flags = TXF_START | TXF_TCP_CSUM | TXF_TSO | (cut << TXF_TSO_MSS_SHIFT);
+    cut = 0;
+    return flags;
+  }
   return tcpChecksum(frame + AT_L4, l4Len, pseudo4(src, to, PROTO_TCP, len), true);
 }
 
@@ -231,7 +272,9 @@ export function ipOutput(dst: u32, addrs: u32, proto: u32, l4Len: u32, payloadLe
 export function frameSend(dst: u32, v4: bool, l4Len: u32, payloadLen: u32, flags: u32): void {
   const type = v4 ? ETHERTYPE_IPV4_RAW : ETHERTYPE_IPV6_RAW;
   const ipLen = v4 ? IPV4_HEADER : IPV6_HEADER;
-  const headerLen = ETH_HEADER + ipLen + l4Len;
+  // From here on the first segment is what counts, not where in it the payload begins.
+  const headerLen = ETH_HEADER + ipLen + l4Len + attached;
+  payloadLen -= attached;
   const offload = ETH_HEADER | (ipLen << 8) | (l4Len << 16);
   if (dst == DST_BROADCAST) {
     framePublish(MAC_BROADCAST, type, headerLen, payloadLen, flags, offload);
@@ -267,14 +310,27 @@ export function frameAdopt(f: u32): void {
   assert(frame == 0, 'a frame is being built already');
   frame = f;
   pieces = 0;
+  attached = 0;
 }
 
-/** Ends the frame with its Ethernet header: `headerLen` bytes from there, then the payload. */
+/** `len` bytes of payload lie right behind the L4 header of the frame that has just been begun. */
+export function frameAttach(len: u32): void {
+  attached = len;
+}
+
+/** Ends the frame with its Ethernet header: `headerLen` bytes from there in one segment, then the payload's pieces. */
 export function framePublish(mac: u64, typeRaw: u32, headerLen: u32, payloadLen: u32, flags: u32, offload: u32): void {
-  const f = frame;
-  const n = pieces;
-  const eth = f + (typeRaw == ETHERTYPE_IPV6_RAW ? AT_IPV6 - ETH_HEADER : AT_ETH);
+  const eth = frame + (typeRaw == ETHERTYPE_IPV6_RAW ? AT_IPV6 - ETH_HEADER : AT_ETH);
   setEth(eth, mac, ourMac, typeRaw);
+  framePut(eth, headerLen, flags, offload);
+  count(CNT_TxFrames);
+  countAdd(CNT_TxBytes, headerLen + payloadLen);
+}
+
+/** Publishes the descriptors of the frame, whose headers are `headerLen` bytes from `eth` on. Counting is the caller's. */
+@inline
+export function framePut(eth: u32, headerLen: u32, flags: u32, offload: u32): void {
+  const n = pieces;
   const at = txSlot(0);
   store<u32>(at, eth, TXD_ADDR);
   store<u32>(at, headerLen, TXD_LEN);
@@ -286,6 +342,4 @@ export function framePublish(mac: u64, typeRaw: u32, headerLen: u32, payloadLen:
   }
   store<u32>(CTL_TX_HEAD, load<u32>(CTL_TX_HEAD) + n + 1);
   frame = 0;
-  count(CNT_TxFrames);
-  countAdd(CNT_TxBytes, headerLen + payloadLen);
 }

@@ -10,6 +10,7 @@ import { CNT_NeighPendingDrops } from '../abi/counters';
 import { ENOMEM, TXD_ADDR, TXD_LEN } from '../abi/layout';
 import { count } from '../abi/runtime';
 import { ETHERTYPE_IPV4_RAW, ETHERTYPE_IPV6_RAW } from '../wire/ethernet';
+import { headerRelease } from '../zbuf/headroom';
 import { zbufUnref } from '../zbuf/zbuf';
 import { frameAdopt, frameAppend, frameIpv6, frameL3, framePublish, txRoom, txSlot } from './output';
 import { IPV6_HEADER } from '../wire/ipv6';
@@ -61,7 +62,7 @@ export function pendingTake(f: u32, pieces: u32, headerLen: u32, payloadLen: u32
   const record = freeList;
   if (record == 0) {
     for (let i: u32 = 1; i <= pieces; i++) zbufUnref(load<u32>(txSlot(i), TXD_ADDR));
-    zbufUnref(f);
+    headerRelease(f);
     count(CNT_NeighPendingDrops);
     return 0;
   }
@@ -101,7 +102,7 @@ function recycle(record: u32): void {
 export function pendingDrop(record: u32): void {
   const pieces = load<u32>(record, P_PIECES);
   for (let i: u32 = 0; i < pieces; i++) zbufUnref(load<u32>(record + P_LIST + (i << 3)));
-  zbufUnref(load<u32>(record, P_HEADER));
+  headerRelease(load<u32>(record, P_HEADER));
   recycle(record);
   count(CNT_NeighPendingDrops);
 }

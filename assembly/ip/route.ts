@@ -8,6 +8,7 @@
 import { arenaAlloc } from '../abi/arena';
 import {
   CFG_FLAGS,
+  ADDRESS_DEPRECATED,
   CFG_MAX_NEIGHBOURS,
   CFG_MAX_ROUTES,
   CFGF_LOOPBACK,
@@ -161,15 +162,17 @@ function drop(at: u32, flag: u32): void {
   bumpGeneration();
 }
 
-/** Adds an address of ours and the route to its prefix. */
+/** Adds an address of ours and the route to its prefix. `prefixLength`: ADDRESS_DEPRECATED may be added to it. */
 export function addressAdd(address: u32, prefixLength: u32): i32 {
+  const deprecated = (prefixLength & ADDRESS_DEPRECATED) != 0;
+  prefixLength &= ~ADDRESS_DEPRECATED;
   if (!inMemory(address, 16) || prefixLength > 128) return -EINVAL;
   if (isMapped(address)) {
     if (prefixLength < 96 || ipv4IsMartian(mappedRaw(address))) return -EINVAL;
   } else if (ipv6IsMulticast(address) || ipv6IsUnspecified(address) || ipv6IsLoopback(address)) return -EINVAL;
   const earlier = interfacePrefix(address);
   if (earlier >= 0 && <u32>earlier != prefixLength) addressDel(address, <u32>earlier);
-  let error = interfaceAdd(address, prefixLength);
+  let error = interfaceAdd(address, prefixLength, deprecated);
   if (error != 0) return error;
   error = insert(address, prefixLength, 0, 0, ROUTEF_CONNECTED);
   if (error != 0) interfaceDel(address);

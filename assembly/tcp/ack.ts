@@ -1,20 +1,25 @@
 // Acknowledgments in: RFC 9293 §3.10.7.4 fifth check, with RFC 5961 §5 on what to accept.
 
-import { CNT_TcpExtTCPChallengeACK, CNT_TcpExtTCPPureAcks } from '../abi/counters';
-import { CFG_RTO_MIN_US, CTL_TX_TAIL, TCP_CLOSE } from '../abi/layout';
+import { CNT_TcpExtTCPACKSkippedChallenge, CNT_TcpExtTCPChallengeACK, CNT_TcpExtTCPPureAcks } from '../abi/counters';
+import { CFG_CHALLENGE_ACKS, CFG_RTO_MIN_US, CTL_TX_TAIL, TCP_CLOSE } from '../abi/layout';
+import { rand32 } from '../abi/random';
 import { count, nowUs } from '../abi/runtime';
-import { timerCancel } from '../timer/wheel';
+import { timerArm, timerCancel } from '../timer/wheel';
 import { segAck, segLen, segSeq, segWindow } from './arrival';
 import { finAcked } from './close';
+import { mssUpdate } from './handshake';
 import { nowMs } from './isn';
+import { asLinuxReceiver } from './linux';
 import { optHasTs, optSackCount, optTsEcr } from './options';
 import { ackSend } from './output';
+import { rackAckBegins } from './rack';
+import { TXM_SACKED } from './records';
 import { recoveryOnAck } from './recovery';
 import { rttSample } from './rto';
 import { sackApply, sackDuplicate } from './sack';
 import { sendqRelease } from './sendq';
 import { seqGt, seqLe, seqLt } from './seq';
-import { F2_HOLD, F2_UNDO, FL_FIN_SENT, FL_PROBED, FL_SACK, FL_TS, Tcb, coldOf, retransmitTimer } from './tcb';
+import { F2_HOLD, F2_UNDO, FL_FIN_SENT, FL_PROBED, FL_SACK, FL_TLP, FL_TS, Tcb, coldOf, retransmitTimer } from './tcb';
 import { ackBegin, ackedRetransmitted, ackedSentUs, txSegAcked, txSegAt } from './txseg';
 import { undoByDuplicate, undoByTimestamp } from './undo';
 import { lossTimerArm, tlpOnAck } from './tlp';
@@ -22,6 +27,9 @@ import { ecnEcho } from './ecn';
 
 /** Longest interval between two answers to invalid segments, ms (Linux: tcp_invalid_ratelimit). */
 const INVALID_INTERVAL_MS: u32 = 500;
+
+/** Least wait for a peer that seems to have dropped what it has sacked. */
+const RENEGED_LEAST_US: u64 = 10_000;
 
 /** Whether a segment that only provokes an ACK may get one: not more often than a prober with our timers would ask. */
 export function mayAnswer(t: Tcb): bool {
@@ -34,11 +42,44 @@ export function mayAnswer(t: Tcb): bool {
   return true;
 }
 
+const SECOND_US: u64 = 1_000_000;
+
+/** Challenge ACKs that are left of this second's, and when it ends. */
+let challengesLeft: u32 = 0;
+let challengesUntilUs: u64 = 0;
+
+/**
+ * The limit of all connections together (RFC 5961 §7). How many there are is drawn anew each second, between half and
+ * one and a half times CFG_CHALLENGE_ACKS: a number that is known could be counted down by a connection of the attacker's
+ * own, and what is missing of it would be those that a forged segment has drawn elsewhere (CVE-2016-5696).
+ */
+function challengesAllow(): bool {
+  const limit = load<u32>(CFG_CHALLENGE_ACKS);
+  if (limit == 0) return true;
+  if (nowUs >= challengesUntilUs) {
+    challengesUntilUs = nowUs + SECOND_US;
+    challengesLeft = ((limit + 1) >> 1) + (rand32() % limit);
+  }
+  if (challengesLeft == 0) return false;
+  challengesLeft--;
+  return true;
+}
+
 /** RFC 5961: asks the peer to prove that it meant it, at a limited rate (§7). */
 export function challengeAck(t: Tcb): void {
   if (!mayAnswer(t)) return;
+  if (!challengesAllow()) {
+    count(CNT_TcpExtTCPACKSkippedChallenge);
+    return;
+  }
   count(CNT_TcpExtTCPChallengeACK);
   ackSend(t);
+}
+
+/** What was sacked is not acknowledged: Linux waits half a round trip for the peer to remember it. */
+function renegedArm(t: Tcb): void {
+  t.flags &= ~FL_TLP;
+  timerArm(retransmitTimer(t), nowUs + max<u64>(t.srtt >> 4, RENEGED_LEAST_US));
 }
 
 /** Applies a cumulative acknowledgment in (sndUna, sndNxt]. */
@@ -57,8 +98,10 @@ export function ackAdvance(t: Tcb, ack: u32): void {
     const elapsed = <i32>(nowMs() + t.tsOffset - optTsEcr);
     if (elapsed >= 0) rttSample(t, max<u64>(<u64>elapsed, 1) * 1000);
   }
-  if (t.txHead) lossTimerArm(t);
-  else timerCancel(retransmitTimer(t));
+  if (t.txHead) {
+    lossTimerArm(t);
+    if (asLinuxReceiver() && txSegAt(t.txHead).mark & TXM_SACKED) renegedArm(t);
+  } else timerCancel(retransmitTimer(t));
 }
 
 /** The link has taken the oldest segment: an ACK that comes before that says nothing about it. */
@@ -81,6 +124,7 @@ export function ackProcess(t: Tcb): bool {
   const echo = ecnEcho(t);
   const deliveredBefore = coldOf(t).delivered;
   ackBegin();
+  rackAckBegins(t);
   const sacked = (t.flags & FL_SACK) != 0 && optSackCount != 0 ? sackApply(t, ack) : false;
   if (seqLt(ack, una)) {
     if (sacked) recoveryOnAck(t, 0, true, flight, sackedBefore, false);
@@ -92,7 +136,10 @@ export function ackProcess(t: Tcb): bool {
   if (seqLe(t.sndWl1, segSeq)) {
     t.sndWnd = window;
     t.sndWl1 = segSeq;
-    if (window > coldOf(t).maxWnd) coldOf(t).maxWnd = window;
+    if (window > coldOf(t).maxWnd) {
+      coldOf(t).maxWnd = window;
+      if (asLinuxReceiver()) mssUpdate(t);
+    }
   }
   const acked = ack - una;
   let duplicate = sacked;

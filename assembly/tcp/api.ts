@@ -36,8 +36,9 @@ import { dstGet, dstSource } from '../ip/route';
 import { zbufCheck } from '../zbuf/zbuf';
 import { closeConnection, closeSend, connectionReset } from './close';
 import { enlist } from './events';
-import { flowFind } from './flow';
-import { fromHandle, listenerSlotAlloc, slotAlloc, slotAt, slotRelease } from './handle';
+import { flowTaken } from './flow';
+import { fromHandle, listenerSlotAlloc, placeOf, slotAlloc, slotMissing, slotRelease, slotTotal } from './handle';
+import { parkedImage } from './park';
 import { connectionInit, synStart } from './handshake';
 import { infoWrite } from './info';
 import { acceptTake, isAnyAddress, listenerAdd, listenerClose, listenerTaken } from './listen';
@@ -81,6 +82,12 @@ function connection(handle: i32): u32 {
   return at != 0 && tcbAt(at).state != TCP_LISTEN ? at : 0;
 }
 
+/** Why there is nothing behind a handle. -ENOBUFS: its connection is parked, and every slot is busy at the moment. */
+@inline
+function badHandle(): i32 {
+  return slotMissing ? -ENOBUFS : -EBADF;
+}
+
 /** Starts to listen on the 16-byte address at `addr` (:: or 0.0.0.0 mapped for any) and `port`. Returns a handle. */
 export function listen(addr: u32, port: u32, backlog: u32, flags: u32): i32 {
   if (!inMemory(addr, 16)) return -EFAULT;
@@ -106,7 +113,7 @@ export function listen(addr: u32, port: u32, backlog: u32, flags: u32): i32 {
 /** A handle of the next established connection, or -EAGAIN. */
 export function accept(listener: i32): i32 {
   const at = fromHandle(listener);
-  if (!at) return -EBADF;
+  if (!at) return badHandle();
   if (tcbAt(at).state != TCP_LISTEN) return -EINVAL;
   const taken = acceptTake(tcbAt(at));
   if (!taken) return -EAGAIN;
@@ -136,7 +143,7 @@ export function connect(addr: u32, port: u32, localAddr: u32, localPort: u32, fl
   t.remote0 = load<u64>(addr);
   t.remote1 = load<u64>(addr, 8);
   t.ports = localPort | (port << 16);
-  if (localPort == 0 ? !portChoose(t) : flowFind(addressesOf(t), t.ports) != 0) {
+  if (localPort == 0 ? !portChoose(t) : flowTaken(addressesOf(t), t.ports)) {
     slotRelease(t);
     return localPort == 0 ? -EADDRNOTAVAIL : -EADDRINUSE;
   }
@@ -174,7 +181,7 @@ function sendQueue(t: Tcb, addr: u32, len: u32): i32 {
 /** Queues [addr, addr + len) of an object by reference. All or nothing: `len`, or -EAGAIN and EV_WRITE later. */
 export function send(handle: i32, addr: u32, len: u32): i32 {
   const at = connection(handle);
-  if (!at) return -EBADF;
+  if (!at) return badHandle();
   const t = tcbAt(at);
   const error = sendError(t);
   if (error) return error;
@@ -187,7 +194,7 @@ export function send(handle: i32, addr: u32, len: u32): i32 {
 /** The same with SEND_… flags. */
 export function sendWith(handle: i32, addr: u32, len: u32, flags: u32): i32 {
   const at = connection(handle);
-  if (!at) return -EBADF;
+  if (!at) return badHandle();
   const t = tcbAt(at);
   const error = sendError(t);
   if (error) return error;
@@ -206,7 +213,7 @@ export function sendWith(handle: i32, addr: u32, len: u32, flags: u32): i32 {
  */
 export function sendUrgent(handle: i32, addr: u32, len: u32): i32 {
   const at = connection(handle);
-  if (!at) return -EBADF;
+  if (!at) return badHandle();
   const t = tcbAt(at);
   const error = sendError(t);
   if (error) return error;
@@ -226,7 +233,7 @@ export function sendUrgent(handle: i32, addr: u32, len: u32): i32 {
 /** The same for the `n` pieces of the iov at `iov`. */
 export function sendv(handle: i32, iov: u32, n: u32): i32 {
   const at = connection(handle);
-  if (!at) return -EBADF;
+  if (!at) return badHandle();
   const t = tcbAt(at);
   const error = sendError(t);
   if (error) return error;
@@ -269,7 +276,7 @@ export function sendv(handle: i32, iov: u32, n: u32): i32 {
  */
 export function recv(handle: i32, iov: u32, maxPieces: u32): i32 {
   const at = connection(handle);
-  if (!at) return -EBADF;
+  if (!at) return badHandle();
   const t = tcbAt(at);
   if (maxPieces == 0 || maxPieces > IOV_MOST) return -EINVAL;
   if (!inMemory(iov, maxPieces * IOV_SIZE)) return -EFAULT;
@@ -293,7 +300,7 @@ export function recv(handle: i32, iov: u32, maxPieces: u32): i32 {
 /** Sends a FIN behind what is queued; receiving goes on. */
 export function shutdown(handle: i32): i32 {
   const at = connection(handle);
-  if (!at) return -EBADF;
+  if (!at) return badHandle();
   const t = tcbAt(at);
   if (t.state == TCP_SYN_SENT || t.state == TCP_CLOSE) return -ENOTCONN;
   closeSend(t);
@@ -303,7 +310,7 @@ export function shutdown(handle: i32): i32 {
 /** Gives up the handle. Queued data and the FIN are still sent; unread data makes it an RST. */
 export function close(handle: i32): i32 {
   const at = fromHandle(handle);
-  if (!at) return -EBADF;
+  if (!at) return badHandle();
   const t = tcbAt(at);
   if (t.state == TCP_LISTEN) listenerClose(t);
   else closeConnection(t);
@@ -313,7 +320,7 @@ export function close(handle: i32): i32 {
 /** Gives up the handle and the connection, with an RST. */
 export function abort(handle: i32): i32 {
   const at = fromHandle(handle);
-  if (!at) return -EBADF;
+  if (!at) return badHandle();
   const t = tcbAt(at);
   if (t.state == TCP_LISTEN) listenerClose(t);
   else connectionReset(t);
@@ -323,18 +330,20 @@ export function abort(handle: i32): i32 {
 /** Writes INFO_SIZE bytes about a connection or listener to `ptr`. */
 export function info(handle: i32, ptr: u32): i32 {
   const at = fromHandle(handle);
-  if (!at) return -EBADF;
+  if (!at) return badHandle();
   if (!inMemory(ptr, INFO_SIZE)) return -EFAULT;
   infoWrite(tcbAt(at), ptr);
   return 0;
 }
 
-/** The same by slot, whoever holds it: -EBADF for an empty slot, -EINVAL past the last one. */
+/** The same by index, whoever holds it: -EBADF where there is nothing, -EINVAL past the last one. */
 export function connectionAt(index: u32, ptr: u32): i32 {
-  const at = slotAt(index);
-  if (!at) return -EINVAL;
-  if (tcbAt(at).state == 0) return -EBADF;
+  if (index >= slotTotal()) return -EINVAL;
+  const where = placeOf(index);
+  if (where == 0) return -EBADF;
+  const t = where & 1 ? parkedImage(where & ~1) : tcbAt(where);
+  if (t.state == 0) return -EBADF;
   if (!inMemory(ptr, INFO_SIZE)) return -EFAULT;
-  infoWrite(tcbAt(at), ptr);
+  infoWrite(t, ptr);
   return 0;
 }

@@ -28,7 +28,8 @@ export function pawsOld(t: Tcb): bool {
 /** Old duplicates by timestamp; a segment without the agreed option is dropped (RFC 7323 §3.2). Not for RST. */
 export function checkTimestamp(t: Tcb): bool {
   if (!(t.flags & FL_TS) || segFlags & TCPF_RST) return true;
-  if (!optHasTs) return false;
+  // Linux takes it as it is.
+  if (!optHasTs) return asLinuxReceiver();
   if (!pawsOld(t)) return true;
   count(CNT_TcpExtPAWSEstab);
   if (segLen != 0 || mayAnswer(t)) ackSend(t);
@@ -67,6 +68,7 @@ export function checkSequence(t: Tcb): bool {
     synSend(t);
     return false;
   }
+  if (segFlags & TCPF_SYN && t.state != TCP_SYN_RECV) return checkSyn(t);
   if (segLen != 0) {
     if (seqLe(end, t.rcvNxt)) {
       dsackSet(t, segSeq, segSeq + segLen);

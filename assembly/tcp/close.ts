@@ -10,10 +10,15 @@ import {
   CNT_TcpCurrEstab,
   CNT_TcpEstabResets,
   CNT_TcpExtTCPAbortOnClose,
+  CNT_TcpExtTCPAbortOnMemory,
   CNT_TcpExtTCPTimeWait,
 } from '../abi/counters';
 import {
   CFG_FIN_WAIT2_US,
+  CFG_MAX_CONNECTIONS,
+  CFG_MAX_ORPHANS,
+  CFG_ORPHAN_RETRIES,
+  CFG_RETRIES,
   CFG_TIME_WAIT_US,
   EV_CLOSED,
   EV_EOF,
@@ -43,6 +48,7 @@ import { rcvqPurge } from './recvq';
 import { segmentReset } from './segment';
 import { sendqPurge } from './sendq';
 import {
+  F2_ORPHAN_LIST,
   FL_ACCEPT_QUEUE,
   FL_ACK_DELAYED,
   FL_ACK_NOW,
@@ -66,6 +72,9 @@ import { txSegPurge } from './txseg';
 
 /** Orphans in TIME-WAIT, oldest first: head, tail. */
 const TIME_WAITS: usize = memory.data(8, 8);
+/** Orphans that the protocol is not done with yet, oldest first: head, tail; and how many there are. */
+const ORPHANS: usize = memory.data(8, 8);
+let orphanCount: u32 = 0;
 
 @inline
 function counted(state: u32): bool {
@@ -93,6 +102,11 @@ function release(t: Tcb): void {
 
 function leaveLists(t: Tcb): void {
   leaveListener(t);
+  if (coldOf(t).flags2 & F2_ORPHAN_LIST) {
+    coldOf(t).flags2 &= ~F2_ORPHAN_LIST;
+    orphanCount--;
+    listRemove(<u32>ORPHANS, t);
+  }
   if (t.flags & FL_TIME_WAIT_LIST) {
     t.flags &= ~FL_TIME_WAIT_LIST;
     listRemove(<u32>TIME_WAITS, t);
@@ -172,6 +186,27 @@ export function finQueued(t: Tcb): void {
   else if (t.state == TCP_CLOSE_WAIT) setState(t, TCP_LAST_ACK);
 }
 
+/**
+ * Takes the connection among the orphans. Nobody but the peer can end one, and a peer that keeps its window shut never
+ * does: beyond CFG_MAX_ORPHANS the oldest is reset. It has had the longest to finish.
+ */
+function orphanAdd(t: Tcb): void {
+  const most = load<u32>(CFG_MAX_ORPHANS);
+  if (orphanCount >= (most != 0 ? most : max<u32>(load<u32>(CFG_MAX_CONNECTIONS) >> 2, 1))) {
+    count(CNT_TcpExtTCPAbortOnMemory);
+    connectionReset(tcbAt(listFirst(<u32>ORPHANS)));
+  }
+  orphanCount++;
+  coldOf(t).flags2 |= F2_ORPHAN_LIST;
+  listAppend(<u32>ORPHANS, t);
+}
+
+/** Timeouts or probes without progress after which the connection is given up: of an orphan, answers do not count. */
+export function retriesMost(t: Tcb): u32 {
+  const most = load<u32>(CFG_RETRIES);
+  return t.flags & FL_ORPHAN ? min(load<u32>(CFG_ORPHAN_RETRIES), most) : most;
+}
+
 /** The application closes its handle, which is dead from now on. */
 export function closeConnection(t: Tcb): void {
   const state: u32 = t.state;
@@ -190,6 +225,7 @@ export function closeConnection(t: Tcb): void {
     timeWaitList(t);
     return;
   }
+  orphanAdd(t);
   // Keepalive's no longer: an orphan's long timer ends it.
   if (linger == 0) timerCancel(longTimer(t));
   else timerArm(longTimer(t), nowUs + <u64>(linger - 1) * 1000);
@@ -257,6 +293,7 @@ function timeWaitEnter(t: Tcb): void {
   eventRaise(t, EV_CLOSED);
   if (t.flags & FL_ORPHAN) {
     rcvqPurge(t);
+    leaveLists(t);
     timeWaitList(t);
   }
 }

@@ -8,12 +8,12 @@ import { segAddresses, segAt, segFlags, segLen, segPayload, segSeq, segTrimBack,
 import { destroy, finReceived } from './close';
 import { QUICK_ACKS } from './delack';
 import { eventData } from './events';
-import { asLinuxReceiver, linuxDataQueued, linuxDataReceived } from './linux';
-import { dsackSet, reassemblyAdd, reassemblyCut, reassemblySplice } from './reassembly';
+import { asLinuxReceiver, linuxDataQueued, linuxDataReceived, linuxMeasure } from './linux';
+import { dsackSet, reassemblyAdd, reassemblyCut, reassemblySplice, sackNote } from './reassembly';
 import { rcvqAdd } from './recvq';
 import { resetAnswer } from './reset';
 import { seqGt, seqLt } from './seq';
-import { FL_ACK_NOW, FL_FIN_OOO, FL_FIN_RCVD, FL_INLINE, FL_ORPHAN, Tcb, coldOf } from './tcb';
+import { FL_ACK_NOW, FL_FIN_OOO, FL_FIN_RCVD, FL_INLINE, FL_ORPHAN, FL_SACK, Tcb, coldOf } from './tcb';
 
 /** States in which the peer may still send (RFC 9293 §3.3.2). */
 @inline
@@ -31,6 +31,7 @@ export function dataProcess(t: Tcb): bool {
     destroy(t);
     return false;
   }
+  if (asLinuxReceiver()) linuxMeasure(t, segLen);
   if (segLen > <u32>t.rcvMss) t.rcvMss = <u16>min<u32>(segLen, coldOf(t).ownMss);
   trim(t);
   if (segLen == 0) {
@@ -90,6 +91,7 @@ export function finProcess(t: Tcb): void {
         t.flags |= FL_FIN_OOO;
         coldOf(t).finSeq = at;
         reassemblyCut(t, at);
+        if (asLinuxReceiver() && t.flags & FL_SACK) sackNote(coldOf(t), segSeq, at + 1);
       }
       t.flags |= FL_ACK_NOW;
       return;

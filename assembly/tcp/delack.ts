@@ -1,8 +1,8 @@
 // When received data is acknowledged (RFC 9293 §3.8.6.3, RFC 5681 §4.2): as soon as it is more than one full-sized
 // segment, at the latest after CFG_DELACK_US, at once while the connection is young (quickAcks) or while data is out of
 // order. A window with an odd number of segments would leave its last one to the timer, a round trip of which costs the
-// sender a share of its rate, so the timer may be an eighth of the round trip (CFGF_DELACK_RTT). "At once" means at the end of the burst, so that the application's answer can carry the ACK; four full-sized
-// segments are not waited for longer.
+// sender a share of its rate, so the timer may be an eighth of the round trip (CFGF_DELACK_RTT). "At once" means at the end of the burst, so that the application's answer can carry the ACK; three full-sized
+// segments are not waited for longer, or a run of them (gro.ts).
 //
 // Data that ends with PSH is acknowledged at once too, unless the application has lately sent something itself and
 // its next answer will carry the ACK: a sender that has nothing more to send would take the delay for a lost tail and
@@ -20,7 +20,7 @@ import { FL_ACK_DELAYED, FL_ACK_NOW, FL_QUICKACK, Tcb, delackTimer } from './tcb
 /** Acks sent without delay at the start of a connection, while the sender is in slow start. */
 export const QUICK_ACKS: u32 = 8;
 /** Full-sized segments left unacknowledged within a burst. */
-const STRETCH: u32 = 4;
+export const STRETCH: u32 = 3;
 
 /** With CFGF_DELACK_RTT. */
 const DELAY_LEAST_US: u32 = 1000;

@@ -10,12 +10,11 @@ import { TCPF_ACK, TCPF_PSH } from '../wire/tcp';
 import { zbufRef } from '../zbuf/zbuf';
 import { ackAdvance } from './ack';
 import { ccDelivered, ccOnAck } from './congestion/index';
-import { delackDecide } from './delack';
 import { deliverInline, eventData } from './events';
+import { groTaken } from './gro';
 import { nowMs } from './isn';
 import { asLinuxReceiver } from './linux';
 import { TS_WORD, optSetTs } from './options';
-import { tcpOutput } from './output';
 import { rcvqAdd } from './recvq';
 import { seqLe } from './seq';
 import { CA_OPEN, FL_ECN, FL_FIN_OOO, FL_INLINE, FL_PERSIST, FL_PROBED, FL_REO, FL_TS, Tcb, coldOf } from './tcb';
@@ -92,7 +91,6 @@ export function fastPath(t: Tcb, tcp: u32, l4Len: u32): bool {
     deliverInline(t);
     if (t.handle != handle) return true;
   }
-  tcpOutput(t);
-  if (t.rcvNxt != t.rcvWup) delackDecide(t, pushed);
+  groTaken(t, pushed);
   return true;
 }

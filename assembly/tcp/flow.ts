@@ -3,12 +3,13 @@
 // the hash is keyed by the seed.
 //
 //   entry   0      4
-//           ├ hash ┼ tcb ┤      tcb 0 = empty
+//           ├ hash ┼ tcb ┤      tcb 0 = empty; of a parked connection its record | 1
 
 import { arenaAlloc } from '../abi/arena';
 import { CFG_MAX_CONNECTIONS } from '../abi/layout';
 import { rand64 } from '../abi/random';
-import { FL_IN_FLOWS, Tcb, addressOf, addressesOf } from './tcb';
+import { parkedImage, unpark } from './park';
+import { FL_IN_FLOWS, Tcb, addressOf, addressesOf, tcbAt } from './tcb';
 
 const ENTRY_BYTES: u32 = 8;
 
@@ -33,6 +34,7 @@ export function flowInit(): bool {
   if (!table) return false;
   mask = entries - 1;
   used = 0;
+  recent = 0;
   key0 = rand64();
   key1 = rand64() | 1;
   return true;
@@ -55,10 +57,10 @@ export function flowHash(addresses: u32, ports: u32): u32 {
 }
 
 @inline
-function same(tcb: u32, addresses: u32, ports: u32): bool {
-  const own = addressesOf(changetype<Tcb>(<usize>tcb));
+function same(t: Tcb, addresses: u32, ports: u32): bool {
+  const own = addressesOf(t);
   return (
-    changetype<Tcb>(<usize>tcb).ports == ports &&
+    t.ports == ports &&
     load<u64>(own, 8) == load<u64>(addresses, 8) &&
     load<u64>(own, 24) == load<u64>(addresses, 24) &&
     load<u64>(own) == load<u64>(addresses) &&
@@ -66,15 +68,54 @@ function same(tcb: u32, addresses: u32, ports: u32): bool {
   );
 }
 
-/** The connection with this 4-tuple, or 0. */
+/** Why flowFind() said 0: the connection is there and parked, but there is no slot for it at the moment. */
+export let flowParked: bool = false;
+
+/** The connection found last: in a burst its next segment is likely to follow. 0 = none. */
+let recent: u32 = 0;
+
+/** The connection with this 4-tuple, unparked; or 0, and then see flowParked. */
 export function flowFind(addresses: u32, ports: u32): u32 {
+  if (recent != 0 && same(tcbAt(recent), addresses, ports)) return recent;
+  const entry = flowEntry(addresses, ports);
+  if (entry == 0) {
+    flowParked = false;
+    return 0;
+  }
+  let tcb = load<u32>(entry, 4);
+  if (tcb & 1) {
+    tcb = unpark(tcb & ~1);
+    flowParked = tcb == 0;
+  }
+  recent = tcb;
+  return tcb;
+}
+
+/** Whether there is a connection with this 4-tuple. */
+export function flowTaken(addresses: u32, ports: u32): bool {
+  return flowEntry(addresses, ports) != 0;
+}
+
+/** A connection moves from its slot to a parked record, or back. */
+export function flowMoved(t: Tcb, from: u32, to: u32): void {
+  if (recent == from) recent = 0;
+  let i = flowHash(addressesOf(t), t.ports) & mask;
+  while (load<u32>(table + i * ENTRY_BYTES, 4) != from) i = (i + 1) & mask;
+  store<u32>(table + i * ENTRY_BYTES, to, 4);
+}
+
+@inline
+function flowEntry(addresses: u32, ports: u32): u32 {
   const hash = flowHash(addresses, ports);
   let i = hash & mask;
   while (true) {
     const entry = table + i * ENTRY_BYTES;
     const tcb = load<u32>(entry, 4);
     if (tcb == 0) return 0;
-    if (load<u32>(entry) == hash && same(tcb, addresses, ports)) return tcb;
+    if (load<u32>(entry) == hash) {
+      const t = tcb & 1 ? parkedImage(tcb & ~1) : tcbAt(tcb);
+      if (same(t, addresses, ports)) return entry;
+    }
     i = (i + 1) & mask;
   }
 }
@@ -94,6 +135,7 @@ export function flowRemove(t: Tcb): void {
   if (!(t.flags & FL_IN_FLOWS)) return;
   t.flags &= ~FL_IN_FLOWS;
   const at = addressOf(t);
+  if (recent == at) recent = 0;
   let hole = flowHash(addressesOf(t), t.ports) & mask;
   while (load<u32>(table + hole * ENTRY_BYTES, 4) != at) hole = (hole + 1) & mask;
   let i = hole;

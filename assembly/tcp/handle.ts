@@ -1,9 +1,15 @@
-// Slots and handles. A handle is the slot's index in its low bits and a generation above, 30 bits in all and never 0 (bit
-// 30 marks those of UDP sockets, udp/handle.ts); the generation moves on when a slot is released, and the free list is first in, first out, so that a stale handle
-// stays stale for as long as the table allows.
+// Slots and handles. A handle is an index in its low bits and a generation above, 30 bits in all and never 0 (bit 30 marks
+// those of UDP sockets, udp/handle.ts); the generation moves on when a connection is released, and free indices are taken
+// first in, first out, so that a stale handle stays stale for as long as the table allows.
 //
 //   31  30  29 ………………… indexBits ………… 0
 //   ├ 0 ┼ 0 ┼── generation ─┼── index ──┤
+//
+// A connection that does something has a slot; there may be fewer slots than connections, and those that do nothing
+// are parked (park.ts). The place of an index says where its connection is:
+//
+//   place   0        4
+//           ├ handle ┼ where ┤     where: a slot's address; a parked record's | 1; of a free index the next one << 2 | 2
 
 import {
   FL_ACCEPT_QUEUE,
@@ -18,83 +24,153 @@ import {
   tcbAt,
 } from './tcb';
 import { evictTimeWait } from './close';
+import { unpark } from './park';
 
-let base: u32 = 0;
+export const PLACE_BYTES: u32 = 8;
+@inline const WHERE: usize = 4;
+@inline const PARKED: u32 = 1;
+@inline const FREE: u32 = 2;
+/** No index. */
+const NONE: u32 = 0x3fffffff;
+
+let places: u32 = 0;
 let total: u32 = 0;
 let connections: u32 = 0;
 let indexBits: u32 = 0;
-let freeHead: u32 = 0;
-let freeTail: u32 = 0;
-let listenerFreeHead: u32 = 0;
-let listenerFreeTail: u32 = 0;
+/** Free indices of connections, and of listeners, which come behind them. */
+let freeHead: u32 = NONE;
+let freeTail: u32 = NONE;
+let listenerFreeHead: u32 = NONE;
+let listenerFreeTail: u32 = NONE;
+/** Listeners that there may still be: each is sure of a slot. */
+let listenersLeft: u32 = 0;
+/** Free slots, through outNext, and their number. */
+let slotFree: u32 = 0;
+let slotsFree: u32 = 0;
 
-function pushFree(t: Tcb): void {
-  const at = addressOf(t);
-  t.outNext = 0;
-  if ((at - base) / SLOT_SIZE < connections) {
-    if (freeTail) tcbAt(freeTail).outNext = at;
-    else freeHead = at;
-    freeTail = at;
+@inline
+function placeAt(index: u32): u32 {
+  return places + index * PLACE_BYTES;
+}
+
+function indexFree(index: u32): void {
+  store<u32>(placeAt(index), (NONE << 2) | FREE, WHERE);
+  const next = (index << 2) | FREE;
+  if (index < connections) {
+    if (freeTail != NONE) store<u32>(placeAt(freeTail), next, WHERE);
+    else freeHead = index;
+    freeTail = index;
   } else {
-    if (listenerFreeTail) tcbAt(listenerFreeTail).outNext = at;
-    else listenerFreeHead = at;
-    listenerFreeTail = at;
+    if (listenerFreeTail != NONE) store<u32>(placeAt(listenerFreeTail), next, WHERE);
+    else listenerFreeHead = index;
+    listenerFreeTail = index;
+    listenersLeft++;
   }
 }
 
-export function slotsInit(at: u32, maxConnections: u32, maxListeners: u32): void {
-  base = at;
+/** `slots` of them from `slotsAt` on, as many for connections as are not for listeners; an index for each that there may be. */
+export function slotsInit(slotsAt: u32, slots: u32, placesAt: u32, maxConnections: u32, maxListeners: u32): void {
+  places = placesAt;
   connections = maxConnections;
   total = maxConnections + maxListeners;
   indexBits = 32 - clz(total - 1);
-  freeHead = freeTail = listenerFreeHead = listenerFreeTail = 0;
+  freeHead = freeTail = listenerFreeHead = listenerFreeTail = NONE;
   for (let i: u32 = 0; i < total; i++) {
-    const t = tcbAt(base + i * SLOT_SIZE);
-    t.handle = (1 << indexBits) | i;
-    pushFree(t);
+    store<u32>(placeAt(i), (1 << indexBits) | i);
+    indexFree(i);
   }
+  listenersLeft = maxListeners;
+  slotFree = 0;
+  slotsFree = 0;
+  for (let i = slots; i > 0; ) {
+    i--;
+    slotGive(tcbAt(slotsAt + i * SLOT_SIZE));
+  }
+}
+
+@inline
+export function slotGive(t: Tcb): void {
+  t.outNext = slotFree;
+  slotFree = addressOf(t);
+  slotsFree++;
+}
+
+@inline
+function take(): u32 {
+  const at = slotFree;
+  slotFree = tcbAt(at).outNext;
+  slotsFree--;
+  return at;
+}
+
+/** Slots that connections may still take. */
+@inline
+export function slotsLeft(): u32 {
+  return slotsFree - listenersLeft;
+}
+
+/** A slot for a connection, with anything in it; 0 when there is none. */
+export function slotTake(): u32 {
+  return slotsFree > listenersLeft ? take() : 0;
 }
 
 export function slotTotal(): u32 {
   return total;
 }
 
-/** The slot with this index, whatever it holds; 0 when out of range. */
-export function slotAt(index: u32): u32 {
-  return index < total ? base + index * SLOT_SIZE : 0;
+/** Where the index's connection or listener is: a slot, a parked record | 1, or 0 for nowhere. */
+export function placeOf(index: u32): u32 {
+  const where = load<u32>(placeAt(index), WHERE);
+  return where & FREE ? 0 : where;
 }
 
-function clean(t: Tcb): void {
-  const handle = t.handle;
-  memory.fill(addressOf(t), 0, SLOT_SIZE);
-  t.handle = handle;
+@inline
+function indexOf(handle: u32): u32 {
+  return handle & ((1 << indexBits) - 1);
+}
+
+/** The connection is now in this slot, or in a parked record. */
+@inline
+export function placeSet(handle: u32, where: u32): void {
+  const at = placeAt(indexOf(handle));
+  store<u32>(at, handle);
+  store<u32>(at, where, WHERE);
+}
+
+/** Zeroes a slot and gives it the handle at the head of the list that begins at `index`, which is not NONE. */
+function occupy(at: u32, index: u32): u32 {
+  const place = placeAt(index);
+  const next = load<u32>(place, WHERE) >>> 2;
+  if (index < connections) {
+    freeHead = next;
+    if (next == NONE) freeTail = NONE;
+  } else {
+    listenerFreeHead = next;
+    if (next == NONE) listenerFreeTail = NONE;
+    listenersLeft--;
+  }
+  memory.fill(at, 0, SLOT_SIZE);
+  tcbAt(at).handle = load<u32>(place);
+  store<u32>(place, at, WHERE);
+  return at;
 }
 
 /** A zeroed slot for a connection, 0 when none is left. The oldest connection in TIME-WAIT makes room if need be. */
 export function slotAlloc(): u32 {
-  if (!freeHead && !evictTimeWait()) return 0;
-  const at = freeHead;
-  if (!at) return 0;
-  freeHead = tcbAt(at).outNext;
-  if (!freeHead) freeTail = 0;
-  clean(tcbAt(at));
-  return at;
+  if ((freeHead == NONE || slotsFree <= listenersLeft) && !evictTimeWait()) return 0;
+  const at = freeHead == NONE ? 0 : slotTake();
+  return at ? occupy(at, freeHead) : 0;
 }
 
 /** A zeroed slot for a listener, 0 when none is left. */
 export function listenerSlotAlloc(): u32 {
-  const at = listenerFreeHead;
-  if (!at) return 0;
-  listenerFreeHead = tcbAt(at).outNext;
-  if (!listenerFreeHead) listenerFreeTail = 0;
-  clean(tcbAt(at));
-  return at;
+  return listenerFreeHead == NONE ? 0 : occupy(take(), listenerFreeHead);
 }
 
 /** Ends the life of a handle. The slot is reused once it is on none of the output and event lists. */
 export function slotRelease(t: Tcb): void {
   const generations: u32 = <u32>0x3fffffff >>> indexBits;
-  const index = t.handle & ((1 << indexBits) - 1);
+  const index = indexOf(t.handle);
   let generation = ((t.handle >>> indexBits) + 1) & generations;
   if (generation == 0) generation = 1;
   t.handle = (generation << indexBits) | index;
@@ -108,17 +184,31 @@ export function slotRelease(t: Tcb): void {
 export function slotReap(t: Tcb): void {
   if ((t.flags & (FL_ZOMBIE | FL_WANT_OUT | FL_IN_EVENTS)) != FL_ZOMBIE) return;
   t.flags = 0;
-  pushFree(t);
+  const index = indexOf(t.handle);
+  store<u32>(placeAt(index), t.handle);
+  indexFree(index);
+  slotGive(t);
 }
 
-/** The connection or listener that the application knows by this handle; 0 when stale or foreign. */
+/** Why fromHandle() said 0: the connection is there and parked, but there is no slot for it at the moment. */
+export let slotMissing: bool = false;
+
+/** The connection or listener that the application knows by this handle; 0 when stale or foreign, or slotMissing. */
 export function fromHandle(handle: i32): u32 {
-  const index = <u32>handle & ((1 << indexBits) - 1);
+  slotMissing = false;
+  const index = indexOf(<u32>handle);
   if (index >= total) return 0;
-  const t = tcbAt(base + index * SLOT_SIZE);
+  let where = load<u32>(placeAt(index), WHERE);
+  if (where & (PARKED | FREE)) {
+    if (where & FREE || load<u32>(placeAt(index)) != <u32>handle) return 0;
+    where = unpark(where & ~PARKED);
+    slotMissing = where == 0;
+    return where;
+  }
+  const t = tcbAt(where);
   if (t.handle != <u32>handle || t.state == 0) return 0;
   if (t.flags & (FL_ORPHAN | FL_HALF_OPEN | FL_ACCEPT_QUEUE | FL_ZOMBIE)) return 0;
-  return addressOf(t);
+  return where;
 }
 
 /** True while `t` is the connection that had this handle and the application still holds it. */

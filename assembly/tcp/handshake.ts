@@ -22,7 +22,9 @@ import {
   CFG_RTO_INIT_US,
   CFG_SND_BUF_BYTES,
   CFG_SYNACK_RETRIES,
+  CFG_SYN_LINEAR,
   CFG_SYN_RETRIES,
+  CFG_TLP_SLACK_US,
   CWND_MAX,
   ECONNREFUSED,
   EV_ACCEPT,
@@ -34,7 +36,7 @@ import {
 } from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
 import { dstGet, dstMtu } from '../ip/route';
-import { timerArmed, timerCancel } from '../timer/wheel';
+import { timerArm, timerArmed, timerCancel } from '../timer/wheel';
 import { TCPF_ACK, TCPF_FIN, TCPF_RST, TCPF_SYN, TCPF_URG } from '../wire/tcp';
 import { segAck, segAddresses, segAt, segFlags, segLen, segSeq, segTrimSyn, segWindow } from './arrival';
 import { connectionAborted, finQueued, setState } from './close';
@@ -89,6 +91,8 @@ const MSS_DEFAULT: u32 = 536;
 const MSS_DEFAULT_V6: u32 = 1220;
 /** Below this a segment would be more header than payload (Linux: TCP_MIN_MSS). */
 export const MSS_LEAST: u32 = 88;
+/** net.ipv4.tcp_min_snd_mss */
+const MSS_LEAST_LINUX: u32 = 48;
 /** RFC 6298 §5.7: the RTO after a retransmitted SYN, in units of the initial RTO (3 s : 1 s). */
 const RTO_AFTER_SYN_LOSS: u32 = 3;
 
@@ -151,7 +155,9 @@ export function offerOptions(t: Tcb): void {
 /** The shift that we announce: for what the buffer may grow to, or for what the application has made of it. */
 export function windowScaleOffer(t: Tcb): void {
   if (t.flags & FL_WSCALE) {
-    t.rcvWscale = <u8>shiftFor(coldOf(t).flags2 & F2_RCVBUF_LOCK ? t.rcvBuf : max(t.rcvBuf, rcvBufMost));
+    const most = coldOf(t).flags2 & F2_RCVBUF_LOCK ? t.rcvBuf : max(t.rcvBuf, rcvBufMost);
+    const clamp = coldOf(t).rcvClamp;
+    t.rcvWscale = <u8>shiftFor(clamp != 0 ? min(most, clamp) : most);
   }
 }
 
@@ -169,7 +175,7 @@ export function agreeOptions(t: Tcb): void {
     t.rcvWscale = 0;
   } else if (t.flags & FL_WSCALE) t.sndWscale = <u8>optWscale;
   const unsaid = isV4(t) ? MSS_DEFAULT : MSS_DEFAULT_V6;
-  c.peerMss = <u16>max(optMss == 0 ? unsaid : optMss, MSS_LEAST);
+  c.peerMss = <u16>max(optMss == 0 ? unsaid : optMss, asLinux() ? MSS_LEAST_LINUX : MSS_LEAST);
   if (c.userMss != 0) c.peerMss = min(c.peerMss, c.userMss);
   mssUpdate(t);
 }
@@ -180,7 +186,12 @@ export function mssUpdate(t: Tcb): void {
   const headers = headersOf(t);
   const path = max<u32>(c.pmtu, MSS_LEAST + headers) - headers;
   const before: u32 = t.sndMss;
-  t.sndMss = <u16>(min<u32>(c.peerMss, path) - (t.flags & FL_TS ? TS_BYTES : 0));
+  let mss = min<u32>(c.peerMss, path) - (t.flags & FL_TS ? TS_BYTES : 0);
+  if (asLinux() && c.maxWnd != 0) {
+    // tcp_bound_to_half_wnd(): two segments fit into any window of a peer that offers more than small ones.
+    mss = min(mss, max<u32>(c.maxWnd > MSS_DEFAULT ? c.maxWnd >> 1 : c.maxWnd, MSS_LEAST_LINUX));
+  }
+  t.sndMss = <u16>mss;
   if (before != 0 && before != <u32>t.sndMss && asLinux()) {
     // Linux counts segments: as many of the new size.
     t.cwnd = (t.cwnd / before) * t.sndMss;
@@ -219,11 +230,24 @@ export function synOwed(t: Tcb): void {
   synSend(t);
 }
 
+/** Since the first SYN. */
+@inline
+function synElapsedUs(t: Tcb): u64 {
+  return nowUs - load<u64>(changetype<usize>(coldOf(t)), offsetof<Cold>('cc0'));
+}
+
 /** No answer to the SYN or SYN-ACK yet. */
 export function synExpired(t: Tcb): void {
   const c = coldOf(t);
   let limit = load<u32>(t.state == TCP_SYN_SENT ? CFG_SYN_RETRIES : CFG_SYNACK_RETRIES);
-  if (t.state == TCP_SYN_SENT && c.synRetries != 0) limit = c.synRetries;
+  let linear: u32 = 0;
+  if (t.state == TCP_SYN_SENT) {
+    if (c.synRetries != 0) limit = c.synRetries;
+    linear = load<u32>(CFG_SYN_LINEAR);
+    // Linux gives up when the retransmissions would be over, had each timeout doubled.
+    if (linear != 0 && synElapsedUs(t) >= <u64>load<u32>(CFG_RTO_INIT_US) * ((2 << min<u32>(limit, 30)) - 1)) limit = 0;
+    else limit += linear;
+  }
   // The peer has answered and sends nothing: it is asked again only when it could be accepted without data.
   const deferred = (c.flags2 & F2_DEFERRED) != 0;
   if (deferred) limit = max<u32>(limit, c.deferAccept);
@@ -233,7 +257,7 @@ export function synExpired(t: Tcb): void {
   }
   t.retries++;
   if (<u32>t.retries >= R1) pathDoubted(t);
-  if (t.backoff < 16) t.backoff++;
+  if (<u32>t.retries > linear && t.backoff < 16) t.backoff++;
   if (deferred && <u32>t.retries < <u32>c.deferAccept) {
     rtoArm(t);
     return;
@@ -289,6 +313,8 @@ export function takeSyn(t: Tcb): void {
 export function synSentSegment(t: Tcb): void {
   const acks = (segFlags & TCPF_ACK) != 0;
   if (acks && segAck != t.sndNxt) {
+    // Linux asks again at once: what was answered is the peer's old connection, which the RST ends.
+    if (asLinuxReceiver() && t.retries == 0) timerArm(retransmitTimer(t), nowUs + load<u32>(CFG_TLP_SLACK_US));
     resetAnswer(segAt, segLen, segAddresses);
     return;
   }
@@ -349,7 +375,9 @@ export function synAcked(t: Tcb): bool {
   }
   t.sndUna = segAck;
   t.sndWnd = segWindow << t.sndWscale;
-  if (t.sndWnd > c.maxWnd) c.maxWnd = t.sndWnd;
+  // Linux does not count the window of a SYN.
+  if (asLinux() || t.sndWnd > c.maxWnd) c.maxWnd = t.sndWnd;
+  if (asLinux()) mssUpdate(t);
   t.sndWl1 = segSeq;
   establish(t);
   return true;

@@ -12,9 +12,11 @@ import { dataProcess, finProcess } from './data';
 import { delackDecide } from './delack';
 import { deliverInline } from './events';
 import { fastPath } from './fastpath';
-import { flowFind } from './flow';
+import { flowFind, flowParked } from './flow';
+import { groEnd, groNext } from './gro';
 import { synAcked, synSentSegment } from './handshake';
 import { nowMs } from './isn';
+import { asLinuxReceiver } from './linux';
 import { listenerFor } from './listen';
 import { optHasTs, optParse, optTsVal } from './options';
 import { ackSend, tcpOutput } from './output';
@@ -37,9 +39,11 @@ export function tcpInput(ip: u32, tcp: u32, l4Len: u32, flags: u32, addresses: u
   }
   const ports = bswap<u32>(load<u32>(tcp));
   const at = flowFind(addresses, ports);
+  groNext(at);
   if (at) {
     const t = tcbAt(at);
     if (t.state == TCP_ESTABLISHED && fastPath(t, tcp, l4Len)) return;
+    groEnd();
     segRead(tcp, l4Len, addresses);
     optParse(tcp + 20, segPayload);
     const handle = t.handle;
@@ -47,6 +51,8 @@ export function tcpInput(ip: u32, tcp: u32, l4Len: u32, flags: u32, addresses: u
     if (t.handle == handle) finish(t);
     return;
   }
+  // There is a connection, but no slot to unpark it into: as if the segment had been lost.
+  if (flowParked) return;
   segRead(tcp, l4Len, addresses);
   if (ports & 0xffff) {
     const listener = listenerFor(addresses, ports & 0xffff);
@@ -117,7 +123,11 @@ function openingAck(t: Tcb): bool {
  * acknowledged again and restarts the wait; an RST is ignored (RFC 1337 §3, fix F1).
  */
 function timeWait(t: Tcb, ports: u32): void {
-  if (segFlags & TCPF_RST) return;
+  if (segFlags & TCPF_RST) {
+    // Linux without tcp_rfc1337 follows RFC 9293 §3.10.7.4.
+    if (asLinuxReceiver() && segSeq == t.rcvNxt) timeWaitExpired(t);
+    return;
+  }
   if ((segFlags & (TCPF_SYN | TCPF_ACK | TCPF_FIN)) == TCPF_SYN) {
     const newer = t.flags & FL_TS && optHasTs ? <i32>(optTsVal - t.tsRecent) > 0 : seqGt(segSeq, t.rcvNxt);
     const listener = newer ? listenerFor(segAddresses, ports & 0xffff) : 0;

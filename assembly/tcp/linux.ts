@@ -1,28 +1,33 @@
 // Receiving as Linux does, where it chooses within what the RFCs allow (CFGF_LINUX): which window is offered, and
 // when data is acknowledged. Scripts written for Linux expect exactly this; delack.ts and segment.ts have lunet's own.
 //
+//   Cold.rcvRatio      how much of a packet's memory is payload, as the largest segment has shown
+//   Cold.rcvFull       the window that the whole buffer would be: that share of its memory
 //   Cold.rcvSsthresh   the window goes no further than this; it grows as segments arrive
 //   Cold.atoMs         how long an ACK waits; 0 until data arrives. Cold.lastDataMs: when data arrived last
 //   Tcb.quickAcks      ACKs still to be sent at once; F2_PINGPONG: none of them, since each answer carries an ACK
 //   F2_ACK_PUSHED      a small segment, or one with PSH, waits for its ACK: reading sends it; F2_ACK_PUSHED_TWICE: two
 
 import { CNT_TcpExtDelayedACKs } from '../abi/counters';
-import { CFGF_LINUX, CFG_FLAGS } from '../abi/layout';
+import { CFGF_LINUX, CFG_FLAGS, CFG_INIT_CWND_SEGMENTS } from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
 import { timerArm } from '../timer/wheel';
 import { nowMs } from './isn';
 import { TS_BYTES } from './options';
 import { ackSend } from './output';
+import { rcvBufMost } from './rcvtune';
+import { RxPiece } from './records';
 import {
   F2_ACK_PUSHED,
   F2_ACK_PUSHED_TWICE,
-  F2_PASSIVE,
   F2_PINGPONG,
   FL_ACK_DELAYED,
   FL_TS,
+  FL_WSCALE,
   Tcb,
   coldOf,
   delackTimer,
+  headersOf,
 } from './tcb';
 
 /** TCP_MAX_QUICKACKS */
@@ -30,8 +35,14 @@ export const QUICK_ACKS_MOST: u32 = 16;
 /** TCP_ATO_MIN and TCP_DELACK_MIN, TCP_DELACK_MAX */
 const ATO_MIN_MS: u32 = 40;
 const ATO_MAX_MS: u32 = 200;
-/** Memory that a received segment of usual size takes, seen as window: half of its buffer with its descriptor. */
-const SEGMENT_SPACE: u32 = 1152;
+/** TCP_DEFAULT_SCALING_RATIO: half of the memory of a buffer is for headers and rounding. */
+const RATIO: u32 = 128;
+/** What a packet from a tun device takes beside its bytes, and how much of it lies in one piece. */
+const SKB: u32 = 256;
+const SHARED_INFO: u32 = 320;
+const HEADROOM: u32 = 64;
+const PAGE: u32 = 4096;
+const LINEAR_MOST: u32 = PAGE - HEADROOM - SHARED_INFO;
 /** Segments below this do not make the window grow. */
 const GROW_LEAST: u32 = 128;
 
@@ -45,9 +56,8 @@ export function linuxInitialWindow(t: Tcb, ack: bool): u32 {
   const c = coldOf(t);
   const mss = <u32>c.ownMss - (ack && t.flags & FL_TS ? TS_BYTES : 0);
   const space = clamped(t, t.rcvBuf);
-  const window = min<u32>(space > mss ? space - (space % mss) : space, 0xffff);
-  c.rcvSsthresh = window;
-  return window;
+  c.rcvSsthresh = space > mss ? space - (space % mss) : space;
+  return min<u32>(c.rcvSsthresh, 0xffff);
 }
 
 @inline
@@ -56,11 +66,66 @@ function clamped(t: Tcb, window: u32): u32 {
   return clamp != 0 ? min(window, clamp) : window;
 }
 
-/** What the window may grow to: a segment less than the buffer (tcp_init_buffer_space()). */
+/** Memory of the receive buffer: twice what it is taken to hold before anything has arrived. */
+@inline
+function memoryBytes(t: Tcb): u32 {
+  return t.rcvBuf << 1;
+}
+
+/** Payload that `memory` bytes hold (tcp_win_from_space()). */
+@inline
+function windowFrom(t: Tcb, memory: u32): u32 {
+  return <u32>((<u64>memory * coldOf(t).rcvRatio) >> 8);
+}
+
+/** What the window may grow to: a segment less than the buffer (tcp_init_buffer_space()), until segments arrive. */
 @inline
 function fullSpace(t: Tcb): u32 {
-  const mss: u32 = coldOf(t).ownMss;
-  return clamped(t, t.rcvBuf > 3 * mss ? t.rcvBuf - mss : t.rcvBuf);
+  return min(coldOf(t).rcvFull, windowFrom(t, memoryBytes(t)));
+}
+
+/** Rest of the linear part of a packet's buffer. */
+let tailRoom: u32 = 0;
+
+/** Memory of a received packet with `len` bytes: a power of two with the descriptor, or pages for a large one. */
+function truesize(t: Tcb, len: u32): u32 {
+  const packet = len + headersOf(t) + (t.flags & FL_TS ? TS_BYTES : 0);
+  tailRoom = 0;
+  if (packet > LINEAR_MOST) return PAGE + SKB + ((packet - LINEAR_MOST + PAGE - 1) & ~(PAGE - 1));
+  let size: u32 = 512;
+  while (size < packet + HEADROOM + SHARED_INFO) size <<= 1;
+  tailRoom = size - HEADROOM - SHARED_INFO - packet;
+  return size + SKB;
+}
+
+/** Memory of pieces that wait, the small ones within the buffer of the one before. */
+function memoryOf(t: Tcb, head: u32): u32 {
+  let sum: u32 = 0;
+  let room: u32 = 0;
+  for (let at = head; at; at = changetype<RxPiece>(<usize>at).next) {
+    const len = changetype<RxPiece>(<usize>at).len;
+    if (len <= room) {
+      room -= len;
+      continue;
+    }
+    sum += truesize(t, len);
+    room = tailRoom;
+  }
+  return sum;
+}
+
+/** A segment larger than any before tells how well payload uses memory (tcp_measure_rcv_mss()). Before rcvMss follows. */
+export function linuxMeasure(t: Tcb, len: u32): void {
+  const c = coldOf(t);
+  if (len <= <u32>t.rcvMss) return;
+  const ratio = max<u32>(min<u32>((len << 8) / truesize(t, len), 255), 1);
+  if (ratio == <u32>c.rcvRatio) return;
+  c.rcvRatio = <u8>ratio;
+  const full = windowFrom(t, memoryBytes(t));
+  if (full < c.rcvFull) c.rcvSsthresh = min(c.rcvSsthresh, full);
+  else c.rcvSsthresh = max(c.rcvSsthresh, min(lastOffer(t), full));
+  c.rcvFull = full;
+  c.rcvSpace = min(c.rcvSpace, full);
 }
 
 /** The window as it was last offered. */
@@ -71,7 +136,9 @@ function lastOffer(t: Tcb): u32 {
 
 @inline
 function freeSpace(t: Tcb): u32 {
-  return t.rcvBuf > t.rcvQBytes ? t.rcvBuf - t.rcvQBytes : 0;
+  const used = memoryOf(t, t.rcvQHead) + memoryOf(t, t.oooHead);
+  const memory = memoryBytes(t);
+  return memory > used ? windowFrom(t, memory - used) : 0;
 }
 
 @inline
@@ -88,12 +155,12 @@ function selectWindow(t: Tcb): u32 {
   if (free < full >> 1) {
     t.quickAcks = 0;
     free = free & ~(((<u32>1) << t.rcvWscale) - 1);
-    if (free < t.rcvBuf >> 4 || free < mss) return 0;
+    if (free < windowFrom(t, memoryBytes(t)) >> 4 || free < mss) return 0;
   }
   free = min(free, coldOf(t).rcvSsthresh);
   if (t.rcvWscale != 0) return scaledUp(t, free);
   // Without a scale, changes below a segment are not worth telling.
-  const window = offeredNow(t);
+  const window = lastOffer(t);
   if (mss != 0 && (window + mss <= free || window > free)) return free - (free % mss);
   return window;
 }
@@ -117,8 +184,18 @@ function grow(t: Tcb, len: u32): void {
   const c = coldOf(t);
   const room = <i32>(min(fullSpace(t), freeSpace(t)) - c.rcvSsthresh);
   if (room <= 0) return;
-  const step = max<u32>(2 * (len >= SEGMENT_SPACE ? <u32>c.ownMss : <u32>t.rcvMss), 2 * len);
-  c.rcvSsthresh += min<u32>(room, step);
+  let step: u32 = 0;
+  let cost = windowFrom(t, truesize(t, len));
+  if (cost <= len) step = 2 * <u32>c.ownMss;
+  else {
+    // A packet that wastes memory is let pass while the window is a small part of what it may become.
+    let window = windowFrom(t, rcvBufMost) >> 1;
+    for (cost >>= 1; c.rcvSsthresh <= window && step == 0; window >>= 1, cost >>= 1) {
+      if (cost <= len) step = 2 * <u32>t.rcvMss;
+    }
+  }
+  if (step == 0) return;
+  c.rcvSsthresh += min<u32>(room, max(step, 2 * len));
   t.quickAcks |= 1;
 }
 
@@ -142,9 +219,16 @@ export function linuxStart(t: Tcb): void {
   t.quickAcks = 0;
   c.atoMs = 0;
   c.lastDataMs = nowMs();
-  // What a SYN has offered stands.
-  if (!(c.flags2 & F2_PASSIVE)) t.rcvAdv = t.rcvNxt + c.rcvSsthresh;
-  c.rcvSsthresh = min(c.rcvSsthresh, fullSpace(t));
+  // More was meant than the SYN could say.
+  t.rcvAdv = t.rcvNxt + c.rcvSsthresh;
+  c.rcvRatio = <u8>RATIO;
+  const most = windowFrom(t, memoryBytes(t));
+  const mss: u32 = c.ownMss;
+  let full = min(clamped(t, most), t.flags & FL_WSCALE ? <u32>u32.MAX_VALUE : 0xffff);
+  if (full > 2 * mss && full + mss > most) full = max(2 * mss, most - mss);
+  c.rcvFull = full;
+  c.rcvSsthresh = min(c.rcvSsthresh, full);
+  c.rcvSpace = min(min(c.rcvSsthresh, t.rcvAdv - t.rcvNxt), load<u32>(CFG_INIT_CWND_SEGMENTS) * mss);
 }
 
 /** `len` bytes have arrived in order (tcp_event_data_recv()). */

@@ -1,5 +1,5 @@
 // Doubly linked lists of slots through Cold.listNext and listPrev: the half-open connections and the accept queue of
-// a listener, and the connections in TIME-WAIT. A connection is on one of them at most. A list is two words, head
+// a listener, the orphans, and the connections in TIME-WAIT. A connection is on one of them at most. A list is two words, head
 // and tail, somewhere in memory.
 
 import { Tcb, addressOf, coldOf, tcbAt } from './tcb';

@@ -107,6 +107,12 @@ function putBlock(at: u32, start: u32, end: u32): u32 {
   return at + 8;
 }
 
+/** Bytes that optWrite() will write. */
+@inline
+export function optBytes(t: Tcb, sack: u32): u32 {
+  return (t.flags & FL_TS ? TS_BYTES : 0) + sack;
+}
+
 /** Writes timestamps and SACK options of a synchronized segment; `sack` from sackBytes(). Returns their length. */
 @inline
 export function optWrite(t: Tcb, at: u32, sack: u32): u32 {

@@ -16,13 +16,16 @@ import { inTurn } from '../abi/runtime';
 import { TCPF_ACK, TCPF_FIN, TCPF_PSH } from '../wire/tcp';
 import { resetOwed } from './close';
 import { ccRestart } from './congestion/index';
+import { cwndUsed } from './congestion/window';
 import { eventRaise } from './events';
+import { gsoEnd, gsoSend } from './gso';
 import { slotReap } from './handle';
 import { synOwed } from './handshake';
 import { nowMs } from './isn';
+import { asLinuxReceiver } from './linux';
 import { sackBytes } from './options';
 import { persistArm } from './persist';
-import { TXM_FIN, sendMarkGet, txSegAlloc, txSegFree } from './records';
+import { TXM_FIN, TXM_PUSH, TXM_TSO, sendMarkGet, txSegAlloc, txSegFree, txSegScarce } from './records';
 import { retransmitLost } from './retransmit';
 import { rtoArm } from './rto';
 import { PIECES_MAX, segmentSend } from './segment';
@@ -35,8 +38,8 @@ import {
   F2_MARKS,
   F2_MORE,
   F2_PUSH_ONCE,
+  F2_SND_URG,
   FL_ACK_NOW,
-  FL_CWND_LIMITED,
   FL_FIN_QUEUED,
   FL_FIN_SENT,
   FL_NODELAY,
@@ -49,14 +52,17 @@ import {
   Tcb,
   addressOf,
   coldOf,
-  pipe,
   retransmitTimer,
   tcbAt,
 } from './tcb';
-import { nodeHolding, txSegAppend } from './txseg';
+import { inNetwork, nodeHolding, txSegAppend } from './txseg';
 import { prrSent } from './prr';
 import { lossTimerArm } from './tlp';
+import { tsoBytes, tsoWaits } from './tso';
 import { frtoHolds, frtoSent } from './frto';
+
+/** Segments that a connection may have in flight when records are scarce: an initial window (RFC 6928) and some. */
+const SCARCE_SEGMENTS: u32 = 16;
 
 // ---- connections that want output, first in first out ----
 
@@ -194,6 +200,11 @@ function sendNew(t: Tcb): bool {
   let limited = false;
   let sent = false;
   let blocked = false;
+  // Urgent data goes by single segments.
+  const linux = asLinuxReceiver() && (coldOf(t).flags2 & F2_SND_URG) == 0;
+  // Of the packet that a segmenting device would take whole: what is left, and whether it is more than one segment.
+  let tsoLeft: u32 = 0;
+  let tsoMany = false;
   while (true) {
     const unsent = t.sndEnd - t.sndNxt;
     let len: u32 = 0;
@@ -219,8 +230,8 @@ function sendNew(t: Tcb): bool {
           break;
         }
       }
-      const inPipe = pipe(t);
-      if (inPipe != 0 && inPipe + len > t.cwnd) {
+      const inPipe = inNetwork(t);
+      if (inPipe != 0 && inPipe + (linux ? mss : len) > t.cwnd) {
         limited = true;
         break;
       }
@@ -231,20 +242,38 @@ function sendNew(t: Tcb): bool {
           mark = TXM_FIN;
         }
       } else if (coldOf(t).flags2 & F2_MARKS && markedAt(t, t.sndNxt + len)) flags |= TCPF_PSH;
+      if (linux) {
+        if (tsoLeft == 0) {
+          tsoLeft = tsoBytes(t, min(unsent, <u32>room), inPipe, mss, waitsForMore(t));
+          tsoMany = tsoLeft > mss;
+          if (unsent > mss && tsoWaits(t, unsent, <u32>room, inPipe, mss)) {
+            limited = t.cwnd - inPipe < <u32>room;
+            break;
+          }
+        }
+        tsoLeft = crowded ? 0 : tsoLeft - min(len, tsoLeft);
+        if (flags & TCPF_PSH) mark |= TXM_PUSH;
+        if (tsoMany && tsoLeft == 0) {
+          flags |= TCPF_PSH;
+          mark |= TXM_TSO;
+        }
+      }
     } else {
       if ((t.flags & (FL_FIN_QUEUED | FL_FIN_SENT)) != FL_FIN_QUEUED) break;
       flags |= TCPF_FIN;
       mark = TXM_FIN;
     }
+    // What is outstanding brings the ACK or the timeout that goes on from here.
+    if (coldOf(t).txCount >= SCARCE_SEGMENTS && txSegScarce()) break;
     if (!sendOne(t, len, flags, mark)) {
       blocked = true;
       break;
     }
     sent = true;
-    if (mark) break;
+    if (mark & TXM_FIN) break;
   }
-  if (limited) t.flags |= FL_CWND_LIMITED;
-  else t.flags &= ~FL_CWND_LIMITED;
+  gsoEnd(t);
+  if (!linux || sent || limited) cwndUsed(t, limited);
   if (sent) {
     t.lastSendMs = nowMs();
     // RFC 6298 §5.1; the timer runs already when something was outstanding.
@@ -253,13 +282,13 @@ function sendNew(t: Tcb): bool {
   return !blocked;
 }
 
-/** Sends `len` bytes of new data from sndNxt on, and the FIN if marked so. */
+/** Sends `len` bytes of new data from sndNxt on, and the FIN if marked so. gsoEnd() has to follow. */
 function sendOne(t: Tcb, len: u32, flags: u32, mark: u32): bool {
   const record = txSegAlloc();
   if (!record) return false;
   const seq = t.sndNxt;
   const node = len ? t.sqNext : 0;
-  if (!segmentSend(t, seq, node, len, flags)) {
+  if (!gsoSend(t, record, seq, node, len, flags)) {
     txSegFree(record);
     return false;
   }
@@ -274,7 +303,7 @@ function sendOne(t: Tcb, len: u32, flags: u32, mark: u32): bool {
     t.sqNext = nodeHolding(node, t.sndNxt);
     if (len < <u32>t.sndMss) coldOf(t).sndSml = t.sndNxt;
   }
-  if (mark) {
+  if (mark & TXM_FIN) {
     t.flags |= FL_FIN_SENT;
     t.sndNxt++;
   }
@@ -288,9 +317,10 @@ export function sendProbe(t: Tcb): bool {
   if (t.flags & FL_FIN_SENT || unsent == 0 || room <= 0) return false;
   const len = gather(t, min(min(unsent, <u32>t.sndMss - sackBytes(t)), <u32>room));
   if (len < unsent && len < <u32>t.sndMss - sackBytes(t) && !crowded) return false;
-  if (!sendOne(t, len, len == unsent ? TCPF_ACK | TCPF_PSH : TCPF_ACK, 0)) return false;
-  t.lastSendMs = nowMs();
-  return true;
+  const sent = sendOne(t, len, len == unsent ? TCPF_ACK | TCPF_PSH : TCPF_ACK, 0);
+  gsoEnd(t);
+  if (sent) t.lastSendMs = nowMs();
+  return sent;
 }
 
 /** Sends one segment however small, into whatever window there is (persist.ts). False when nothing could be sent. */
@@ -301,6 +331,7 @@ export function sendForced(t: Tcb): bool {
   const len = gather(t, min(min(unsent, <u32>t.sndMss - sackBytes(t)), <u32>room));
   // With the ring full the timer tries again: tcpOutput() alone would wait for a larger window.
   if (sendOne(t, len, len == unsent ? TCPF_ACK | TCPF_PSH : TCPF_ACK, 0)) t.lastSendMs = nowMs();
+  gsoEnd(t);
   rtoArm(t);
   return true;
 }

@@ -4,17 +4,16 @@
 // less than silly-window avoidance waits for, the timer overrides it and sends what fits (§3.8.6.2.1 case 4).
 
 import { CNT_TcpExtTCPAbortOnTimeout, CNT_TcpExtTCPZeroWindowProbe } from '../abi/counters';
-import { CFG_RETRIES } from '../abi/layout';
 import { count } from '../abi/runtime';
 import { timerArmed } from '../timer/wheel';
 import { TCPF_ACK } from '../wire/tcp';
-import { connectionAborted } from './close';
+import { connectionAborted, connectionReset, retriesMost } from './close';
 import { nowMs } from './isn';
 import { sendForced, wantOutput } from './output';
 import { silenceErrno } from './report';
 import { rtoArm, rtoArmWithin, userTimedOut } from './rto';
 import { segmentSend } from './segment';
-import { FL_PERSIST, Tcb, coldOf, retransmitTimer } from './tcb';
+import { FL_ORPHAN, FL_PERSIST, Tcb, coldOf, retransmitTimer } from './tcb';
 
 /** Starts probing, unless it is going on. */
 export function persistArm(t: Tcb): void {
@@ -31,10 +30,13 @@ export function persistExpired(t: Tcb): void {
   const c = coldOf(t);
   // A peer that answers keeps the connection, however long its window stays shut (§3.8.6.1); the user's timeout is for
   // all data to be delivered, and ends it nevertheless (§3.9.1.1).
-  if (<i32>(t.lastRecvMs - c.probeSentMs) >= 0) t.probes = 0;
+  const orphan = (t.flags & FL_ORPHAN) != 0;
+  if (!orphan && <i32>(t.lastRecvMs - c.probeSentMs) >= 0) t.probes = 0;
   if (c.persistMs == 0) c.persistMs = max<u32>(nowMs(), 1);
-  if (c.userTimeoutMs ? userTimedOut(t, c.persistMs) : <u32>t.probes >= load<u32>(CFG_RETRIES)) {
+  if (c.userTimeoutMs ? userTimedOut(t, c.persistMs) : <u32>t.probes >= retriesMost(t)) {
     count(CNT_TcpExtTCPAbortOnTimeout);
+    // The peer of an orphan is alive as likely as not, and should know.
+    if (orphan) return connectionReset(t);
     connectionAborted(t, silenceErrno(t));
     return;
   }

@@ -3,7 +3,7 @@
 
 import { CFG_PORT_HI, CFG_PORT_LO } from '../abi/layout';
 import { rand32 } from '../abi/random';
-import { flowFind } from './flow';
+import { flowTaken } from './flow';
 import { portOffset } from './isn';
 import { listenerOnPort } from './listen';
 import { Tcb, addressesOf, remotePort } from './tcb';
@@ -25,7 +25,7 @@ export function portChoose(t: Tcb): bool {
   for (let tried: u32 = 0; tried < span; tried++) {
     const port = low + ((offset + next++) % span);
     if (listenerOnPort(port)) continue;
-    if (flowFind(addressesOf(t), port | remote)) continue;
+    if (flowTaken(addressesOf(t), port | remote)) continue;
     t.ports = port | remote;
     return true;
   }

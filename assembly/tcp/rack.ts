@@ -9,6 +9,7 @@
 
 import { CNT_TcpExtTCPRACKLost } from '../abi/counters';
 import { count, nowUs } from '../abi/runtime';
+import { asLinuxReceiver } from './linux';
 import { optHasTs, optTsEcr } from './options';
 import { TXM_EVER, TXM_LOST, TXM_RETRANS, TXM_SACKED, TxSeg } from './records';
 import { seqGt, seqLt } from './seq';
@@ -26,6 +27,15 @@ function sentAfter(xmit: u64, end: u32, otherXmit: u64, otherEnd: u32): bool {
   return xmit > otherXmit || (xmit == otherXmit && seqGt(end, otherEnd));
 }
 
+/** RACK.fack when the ACK came: for Linux, what one ACK reports in any order is not reordered by that. */
+let fackBefore: u32 = 0;
+
+/** An ACK is about to be processed. */
+export function rackAckBegins(t: Tcb): void {
+  const fack = coldOf(t).fack;
+  fackBefore = seqLt(fack, t.sndUna) ? t.sndUna : fack;
+}
+
 /** A segment has been delivered (steps 2 and 3). */
 export function rackDelivered(t: Tcb, s: TxSeg): void {
   const c = coldOf(t);
@@ -35,7 +45,7 @@ export function rackDelivered(t: Tcb, s: TxSeg): void {
     // The ACK may be for an earlier transmission: it is if it came too soon, or echoes an older timestamp.
     if (rtt < c.minRtt) return;
     if (t.flags & FL_TS && optHasTs && <i32>(optTsEcr - (<u32>(s.sentUs / 1000) + t.tsOffset)) < 0) return;
-  } else if (seqLt(end, c.fack)) {
+  } else if (seqLt(end, asLinuxReceiver() ? fackBefore : c.fack)) {
     if (c.reoMult == 0) c.reoMult = 1;
     c.reordSeen++;
   }

@@ -1,24 +1,33 @@
 // Out-of-order data: pieces of receive objects by reference, sorted and disjoint, and the ranges to report in SACK
 // options (RFC 2018 §4: the block with the newest segment first, then the most recently reported ones; RFC 2883:
-// duplicates once, in front). Bounded per connection (CFG_OOO_OBJECTS) and in total (a quarter of all receive
-// objects), so that what is kept can never exhaust the pool that the missing segments must arrive in.
+// duplicates once, in front). Bounded per connection (CFG_OOO_OBJECTS) and in total (CFG_OOO_TOTAL_OBJECTS), so that
+// what is kept can never exhaust the pool that the missing segments must arrive in. A connection that may not have more
+// gives up what is furthest from rcvNxt for what is nearer; when the total is used up, one that has more than the
+// connection in need gives it up (RFC 2018 §8 allows it; the SACK ranges say so from then on).
 
 import {
+  CNT_TcpExtOfoPruned,
   CNT_TcpExtTCPDSACKOldSent,
   CNT_TcpExtTCPOFODrop,
   CNT_TcpExtTCPOFOMerge,
   CNT_TcpExtTCPOFOQueue,
 } from '../abi/counters';
-import { CFG_OOO_OBJECTS } from '../abi/layout';
+import { CFG_OOO_OBJECTS, CFG_OOO_TOTAL_OBJECTS } from '../abi/layout';
 import { count } from '../abi/runtime';
+import { rxObjectTotal } from '../zbuf/rxpool';
 import { zbufRef, zbufUnref } from '../zbuf/zbuf';
-import { RxPiece, rxPieceAlloc, rxPieceFree, rxPieceTotal } from './records';
+import { RxPiece, rxPieceAlloc, rxPieceFree, rxPieceRoom, RX_EIGHTHS } from './records';
 import { rcvqLink, rxPieceAt } from './recvq';
 import { seqGe, seqGt, seqLe, seqLt, seqMax, seqMin } from './seq';
-import { Cold, FL_SACK, Tcb, coldOf } from './tcb';
+import { Cold, FL_SACK, SLOT_SIZE, Tcb, addressOf, coldOf, tcbAt, tcbTableAt, tcbTableEnd } from './tcb';
 
 /** Pieces of all connections together. */
 let held: u32 = 0;
+/** A connection with many of them, 0 when none is known. */
+let hoarder: u32 = 0;
+/** The slot after which another is looked for when that has given up what it had too much, a few at a time. */
+let hand: u32 = 0;
+const LOOKS: u32 = 16;
 
 @inline
 function pieceEnd(piece: RxPiece): u32 {
@@ -38,6 +47,38 @@ function drop(at: u32): void {
   zbufUnref(rxPieceAt(at).addr);
   rxPieceFree(at);
   held--;
+}
+
+/** Gives up the piece that is furthest from rcvNxt. */
+function prune(t: Tcb): void {
+  count(CNT_TcpExtOfoPruned);
+  reassemblyCut(t, rxPieceAt(coldOf(t).oooTail).seq);
+}
+
+/** There is room for a piece more of all connections' data, or a connection with more than `pieces` has given one up. */
+function roomOfAll(pieces: u32): bool {
+  const set = load<u32>(CFG_OOO_TOTAL_OBJECTS);
+  if (held < (set != 0 ? set : rxObjectTotal() >> 2) && rxPieceRoom(RX_EIGHTHS) != 0) return true;
+  if (hoarder == 0 || <u32>tcbAt(hoarder).oooCount <= pieces) {
+    let most = pieces;
+    for (let i: u32 = 0; i < LOOKS; i++) {
+      hand = hand != 0 && hand + SLOT_SIZE < tcbTableEnd() ? hand + SLOT_SIZE : tcbTableAt();
+      if (<u32>tcbAt(hand).oooCount <= most) continue;
+      most = tcbAt(hand).oooCount;
+      hoarder = hand;
+    }
+    if (most == pieces) return false;
+  }
+  prune(tcbAt(hoarder));
+  return true;
+}
+
+/** Room for a piece of `t` that ends at `end`. */
+function makeRoom(t: Tcb, end: u32): bool {
+  if (<u32>t.oooCount < load<u32>(CFG_OOO_OBJECTS) && roomOfAll(<u32>t.oooCount + 1)) return true;
+  if (t.oooHead == 0 || seqLt(rxPieceAt(coldOf(t).oooTail).seq, end)) return false;
+  prune(t);
+  return true;
 }
 
 /** Keeps [seq, seq + len), which lies inside the window and above rcvNxt, at `addr`. Takes a reference if it does. */
@@ -67,11 +108,7 @@ export function reassemblyAdd(t: Tcb, seq: u32, addr: u32, len: u32): void {
       }
     }
   }
-  if (<u32>t.oooCount >= load<u32>(CFG_OOO_OBJECTS) || held >= rxPieceTotal() >> 2) {
-    count(CNT_TcpExtTCPOFODrop);
-    return;
-  }
-  const made = rxPieceAlloc();
+  const made = makeRoom(t, end) ? rxPieceAlloc() : 0;
   if (!made) {
     count(CNT_TcpExtTCPOFODrop);
     return;
@@ -107,6 +144,7 @@ export function reassemblyAdd(t: Tcb, seq: u32, addr: u32, len: u32): void {
   if (!after) c.oooTail = made;
   t.oooCount++;
   held++;
+  if (hoarder == 0 || t.oooCount > tcbAt(hoarder).oooCount) hoarder = addressOf(t);
   count(CNT_TcpExtTCPOFOQueue);
   sackNote(c, seq, end);
 }
@@ -143,7 +181,7 @@ export function reassemblySplice(t: Tcb): void {
   } else sackTrim(c, t.rcvNxt);
 }
 
-/** Drops what lies at or above `limit`: nothing follows a FIN. */
+/** Drops what lies at or above `limit`. */
 export function reassemblyCut(t: Tcb, limit: u32): void {
   let before: u32 = 0;
   let at = t.oooHead;
@@ -163,6 +201,7 @@ export function reassemblyCut(t: Tcb, limit: u32): void {
     t.oooCount--;
     at = next;
   }
+  sackCut(coldOf(t), limit);
 }
 
 export function reassemblyPurge(t: Tcb): void {
@@ -190,7 +229,7 @@ function range(c: Cold, i: u32): u32 {
 }
 
 /** Puts the range with this data in front, joined with every range that it touches. */
-function sackNote(c: Cold, start: u32, end: u32): void {
+export function sackNote(c: Cold, start: u32, end: u32): void {
   let kept: u32 = 0;
   // A range found later may touch what an earlier one added, so look until nothing joins: at most 4 rounds.
   for (let round = 0, joined = true; joined && round < 4; round++) {
@@ -215,6 +254,20 @@ function sackNote(c: Cold, start: u32, end: u32): void {
   for (let i = min<u32>(kept, 3); i > 0; i--) store<u64>(range(c, i), load<u64>(range(c, i - 1)));
   store<u32>(range(c, 0), start);
   store<u32>(range(c, 0), end, 4);
+}
+
+/** Forgets what lies at or above `limit`. */
+function sackCut(c: Cold, limit: u32): void {
+  let kept: u32 = 0;
+  for (let i: u32 = 0; i < 4; i++) {
+    const s = load<u32>(range(c, i));
+    const e = load<u32>(range(c, i), 4);
+    if (s == e || seqGe(s, limit)) continue;
+    store<u32>(range(c, kept), s);
+    store<u32>(range(c, kept), seqMin(e, limit), 4);
+    kept++;
+  }
+  for (let i = kept; i < 4; i++) store<u64>(range(c, i), 0);
 }
 
 /** Forgets what the cumulative acknowledgment covers. */

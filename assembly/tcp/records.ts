@@ -10,6 +10,7 @@
 
 import { arenaAlloc } from '../abi/arena';
 import { CFG_FREE_RING, CFG_SEGMENT_RECORDS } from '../abi/layout';
+import { rxObjectTotal } from '../zbuf/rxpool';
 
 //  SendNode   0      4      8      12
 //             ├ next ┼ addr ┼ len ─┼ seq ┤          seq: sequence number of the first byte
@@ -52,6 +53,10 @@ export const TXM_RETRANS: u32 = 4;
 export const TXM_FIN: u32 = 8;
 /** Ever retransmitted: Karn's algorithm must not sample it. */
 export const TXM_EVER: u32 = 16;
+/** Linux: PSH by the application's doing, which it carries when it is sent again too. */
+export const TXM_PUSH: u32 = 32;
+/** Linux: the last of several segments that were one packet (tso.ts). */
+export const TXM_TSO: u32 = 64;
 
 //  RxPiece   0      4      8      12
 //            ├ next ┼ addr ┼ len ─┼ seq ┤
@@ -72,9 +77,11 @@ let sendMarks: u32 = 0;
 let sendAt: u32 = 0;
 let sendFree: u32 = 0;
 let txFree: u32 = 0;
+let txFreeCount: u32 = 0;
 let rxFree: u32 = 0;
 let sendNodes: u32 = 0;
 let rxPieces: u32 = 0;
+let rxUsed: u32 = 0;
 
 export function recordsArenaNeeded(): u32 {
   return (
@@ -105,7 +112,9 @@ export function recordsInit(): bool {
   if (!send || !tx || !rx || !sendMarks) return false;
   sendFree = chain(send, sendNodes, SEND_NODE_BYTES);
   txFree = chain(tx, sendNodes, TX_SEG_BYTES);
+  txFreeCount = sendNodes;
   rxFree = chain(rx, rxPieces, RX_PIECE_BYTES);
+  rxUsed = 0;
   return true;
 }
 
@@ -127,6 +136,18 @@ export function sendNodeTotal(): u32 {
 /** Receive-piece records in all. */
 export function rxPieceTotal(): u32 {
   return rxPieces;
+}
+
+/**
+ * Eighths of all receive objects that data may hold which the application has not taken; one more for connections that are
+ * being read. Another is for fragments (ip/reassembly.ts), the last for what arrives.
+ */
+export const RX_EIGHTHS: u32 = 5;
+
+/** Receive pieces that there may still be before as many as `eighths` of all receive objects are in use. */
+export function rxPieceRoom(eighths: u32): u32 {
+  const most = (rxObjectTotal() >> 3) * eighths;
+  return most > rxUsed ? most - rxUsed : 0;
 }
 
 function chainLength(head: u32): u32 {
@@ -156,20 +177,33 @@ export function sendNodeFree(r: u32): void {
 /** 0 when none is left. */
 export function txSegAlloc(): u32 {
   const r = txFree;
-  if (r) txFree = load<u32>(r);
+  if (r) {
+    txFree = load<u32>(r);
+    txFreeCount--;
+  }
   return r;
+}
+
+/** Three quarters are taken: the rest is for connections that have few (output.ts). */
+@inline
+export function txSegScarce(): bool {
+  return txFreeCount < sendNodes >> 2;
 }
 
 @inline
 export function txSegFree(r: u32): void {
   store<u32>(r, txFree);
   txFree = r;
+  txFreeCount++;
 }
 
 /** 0 when none is left. */
 export function rxPieceAlloc(): u32 {
   const r = rxFree;
-  if (r) rxFree = load<u32>(r);
+  if (r) {
+    rxFree = load<u32>(r);
+    rxUsed++;
+  }
   return r;
 }
 
@@ -177,4 +211,5 @@ export function rxPieceAlloc(): u32 {
 export function rxPieceFree(r: u32): void {
   store<u32>(r, rxFree);
   rxFree = r;
+  rxUsed--;
 }

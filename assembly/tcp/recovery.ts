@@ -7,6 +7,7 @@ import { CNT_TcpExtTCPECNReductions, CNT_TcpExtTCPRenoRecovery, CNT_TcpExtTCPSac
 import { count, nowUs } from '../abi/runtime';
 import { timerArm } from '../timer/wheel';
 import { ccDelivered, ccOnAck, ccOnCongestion } from './congestion/index';
+import { asLinux } from './congestion/window';
 import { frtoOnAck } from './frto';
 import { tcpOutput } from './output';
 import { prrBegin, prrOnAck } from './prr';
@@ -14,7 +15,7 @@ import { rackDetect, rackWaitUs } from './rack';
 import { TXM_LOST } from './records';
 import { retransmitSegment } from './retransmit';
 import { rtoArmSinceSent, rtoNow } from './rto';
-import { seqGe, seqGt } from './seq';
+import { seqGe, seqGt, seqLt } from './seq';
 import {
   CA_CWR,
   CA_LOSS,
@@ -82,14 +83,14 @@ function step(t: Tcb, acked: u32, duplicate: bool, flight: u32, delivered: u32, 
     else if (acked) ccOnAck(t, delivered, flight);
     return;
   }
-  if (seqGe(t.sndUna, t.recover)) {
+  if (seqGe(t.sndUna, t.recover) && !holds(t)) {
     recovered(t);
     if (acked && t.caState == CA_OPEN) ccOnAck(t, delivered, flight);
     return;
   }
   const found = t.flags & FL_SACK ? detectLoss(t) : false;
   if (state == CA_LOSS) {
-    frtoOnAck(t, acked, duplicate);
+    if (seqLt(t.sndUna, t.recover)) frtoOnAck(t, acked, duplicate);
     if (acked) ccOnAck(t, acked, flight);
     return;
   }
@@ -97,6 +98,14 @@ function step(t: Tcb, acked: u32, duplicate: bool, flight: u32, delivered: u32, 
   const hole = acked != 0 && !found && (t.flags & FL_SACK) == 0 && partialAck(t);
   prrOnAck(t, delivered, acked != 0 && !found);
   if (hole) retransmitSegment(t, t.txHead);
+}
+
+/**
+ * Without SACK, Linux stays in recovery until something beyond the recovery point is acknowledged: duplicate ACKs for
+ * what was sent twice must not begin another (RFC 6582 §4.1).
+ */
+function holds(t: Tcb): bool {
+  return asLinux() && (t.flags & FL_SACK) == 0 && t.sndUna == t.recover;
 }
 
 /** Everything outstanding when the loss was found has been acknowledged. */

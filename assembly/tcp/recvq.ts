@@ -3,14 +3,17 @@
 
 import { CNT_CopiedBytes, CNT_TcpExtTCPRcvCoalesce } from '../abi/counters';
 import { count, countAdd } from '../abi/runtime';
+import { rxObjectTotal } from '../zbuf/rxpool';
 import { zbufCount, zbufEnd, zbufRef, zbufUnref } from '../zbuf/zbuf';
-import { RxPiece, rxPieceAlloc, rxPieceFree, rxPieceTotal } from './records';
+import { RxPiece, rxPieceAlloc, rxPieceFree, rxPieceRoom, RX_EIGHTHS } from './records';
 import { Tcb } from './tcb';
 
 /** A segment of at most this many bytes may be copied behind the last piece when pieces are many. */
 const COALESCE_BYTES: u32 = 512;
-/** Pieces a connection may always queue. */
+/** Pieces from which on a connection is not crowded. */
 const PIECES_LEAST: u32 = 32;
+/** A connection whose queue is shorter is being read. */
+const PIECES_READ: u32 = 2;
 
 @inline
 export function rxPieceAt(address: u32): RxPiece {
@@ -20,7 +23,7 @@ export function rxPieceAt(address: u32): RxPiece {
 /** Pieces from which on small segments are copied together: about a piece per 1 KiB of buffer, and a fair share of all. */
 @inline
 function crowd(t: Tcb): u32 {
-  return max(PIECES_LEAST, min(t.rcvBuf >> 10, rxPieceTotal() >> 3));
+  return max(PIECES_LEAST, min(t.rcvBuf >> 10, rxObjectTotal() >> 3));
 }
 
 /** Copies a small segment behind the last piece, if that piece's object is ours alone and has room. */
@@ -37,11 +40,23 @@ function coalesce(t: Tcb, addr: u32, len: u32): bool {
   return true;
 }
 
+/**
+ * Whether there may be one more piece. A connection may have twice what is left, so that those which nobody reads leave
+ * something for others; one that is being read goes on beyond that.
+ */
+function mayQueue(t: Tcb): bool {
+  const pieces = <u32>t.rcvQCount;
+  return (
+    pieces < min(crowd(t) * 4, rxPieceRoom(RX_EIGHTHS) << 1) ||
+    (pieces < PIECES_READ && rxPieceRoom(RX_EIGHTHS + 1) != 0)
+  );
+}
+
 /** Queues [addr, addr + len) and takes a reference, or copies it. False when there is no room for it. */
 export function rcvqAdd(t: Tcb, addr: u32, len: u32): bool {
   const crowded = <u32>t.rcvQCount >= crowd(t);
   if (crowded && coalesce(t, addr, len)) return true;
-  const at = crowded && <u32>t.rcvQCount >= crowd(t) * 4 ? 0 : rxPieceAlloc();
+  const at = mayQueue(t) ? rxPieceAlloc() : 0;
   if (!at) return false;
   zbufRef(addr);
   const piece = rxPieceAt(at);

@@ -4,20 +4,28 @@ import { CNT_TcpExtTCPFastRetrans, CNT_TcpExtTCPSlowStartRetrans, CNT_TcpRetrans
 import { CTL_TX_HEAD } from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
 import { TCPF_ACK, TCPF_FIN, TCPF_PSH } from '../wire/tcp';
+import { asLinuxReceiver } from './linux';
 import { wantOutput } from './output';
 import { prrSent } from './prr';
-import { TXM_EVER, TXM_FIN, TXM_LOST, TXM_RETRANS, TXM_SACKED, TxSeg } from './records';
+import { TXM_EVER, TXM_FIN, TXM_LOST, TXM_PUSH, TXM_RETRANS, TXM_SACKED, TXM_TSO, TxSeg } from './records';
 import { segmentSend } from './segment';
 import { seqGe } from './seq';
-import { CA_LOSS, CA_RECOVERY, Tcb, coldOf, pipe } from './tcb';
-import { txSegAt, txSegSpace, txSegSplit } from './txseg';
+import { CA_LOSS, CA_RECOVERY, Tcb, coldOf } from './tcb';
+import { inNetwork, txSegAt, txSegJoin, txSegSpace, txSegSplit } from './txseg';
+
+// Linux: where the segment ends that was sent again last, while its packet goes on (TXM_TSO); whether there is one.
+let packetEnd: u32 = 0;
+let packetOpen: bool = false;
 
 /** Sends what a record stands for once more. False when the transmit ring is full. */
 function sendAgain(t: Tcb, s: TxSeg): bool {
   let flags = TCPF_ACK;
   if (s.mark & TXM_FIN) flags |= TCPF_FIN;
-  if (s.len != 0 && seqGe(s.seq + s.len, t.sndEnd)) flags |= TCPF_PSH;
+  if (s.mark & TXM_PUSH || (s.len != 0 && seqGe(s.seq + s.len, t.sndEnd))) flags |= TCPF_PSH;
+  if (packetOpen && packetEnd == s.seq && s.mark & TXM_TSO) flags |= TCPF_PSH;
   if (!segmentSend(t, s.seq, s.node, s.len, flags)) return false;
+  packetOpen = asLinuxReceiver() && (s.mark & (TXM_TSO | TXM_PUSH)) == 0;
+  packetEnd = s.seq + s.len;
   s.mark |= <u8>TXM_EVER;
   if (s.times < 255) s.times++;
   s.sentUs = nowUs;
@@ -32,6 +40,7 @@ function sendAgain(t: Tcb, s: TxSeg): bool {
 /** Sends a segment again, cut to today's MSS. False when it has to wait for the transmit ring or for a record. */
 export function retransmitSegment(t: Tcb, at: u32): bool {
   const s = txSegAt(at);
+  if (asLinuxReceiver()) while (<u32>s.len < <u32>t.sndMss && txSegJoin(t, at));
   if ((<u32>s.len > <u32>t.sndMss && !txSegSplit(t, at, t.sndMss)) || !sendAgain(t, s)) {
     wantOutput(t);
     return false;
@@ -49,12 +58,13 @@ export function retransmitSegment(t: Tcb, at: u32): bool {
 
 /** Retransmits lost segments in order while pipe has room. False when the transmit ring is full. */
 export function retransmitLost(t: Tcb): bool {
+  packetOpen = false;
   let at = t.txHead;
   while (at && t.lostBytes != t.retransBytes) {
     const s = txSegAt(at);
     if ((s.mark & (TXM_LOST | TXM_RETRANS)) == TXM_LOST) {
-      const inPipe = pipe(t);
-      if (inPipe != 0 && inPipe + txSegSpace(s) > t.cwnd) return true;
+      const inPipe = inNetwork(t);
+      if (inPipe != 0 && inPipe + (asLinuxReceiver() ? t.sndMss : txSegSpace(s)) > t.cwnd) return true;
       if (!retransmitSegment(t, at)) return false;
     }
     at = txSegAt(at).next;

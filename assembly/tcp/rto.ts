@@ -10,23 +10,16 @@ import {
   CNT_TcpExtTCPSpuriousRtxHostQueues,
   CNT_TcpExtTCPTimeouts,
 } from '../abi/counters';
-import {
-  CFG_RETRIES,
-  CFG_RTO_INIT_US,
-  CFG_RTO_MAX_US,
-  CFG_RTO_MIN_US,
-  CFG_RTO_STEADY_US,
-  CTL_TX_TAIL,
-} from '../abi/layout';
+import { CFG_RTO_INIT_US, CFG_RTO_MAX_US, CFG_RTO_MIN_US, CFG_RTO_STEADY_US, CTL_TX_TAIL } from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
 import { backUs, timerArm } from '../timer/wheel';
-import { connectionAborted } from './close';
+import { connectionAborted, retriesMost } from './close';
 import { ccOnRto } from './congestion/index';
 import { nowMs } from './isn';
 import { tcpOutput } from './output';
 import { TXM_SACKED } from './records';
 import { R1, pathDoubted, silenceErrno } from './report';
-import { CA_LOSS, CA_OPEN, FL_PROBED, FL_TLP, Tcb, coldOf, pipe, retransmitTimer } from './tcb';
+import { CA_LOSS, CA_OPEN, FL_ORPHAN, FL_PROBED, FL_TLP, Tcb, coldOf, pipe, retransmitTimer } from './tcb';
 import { markTimedOut, txSegAt } from './txseg';
 import { undoRemember } from './undo';
 import { frtoBegin } from './frto';
@@ -130,13 +123,14 @@ export function rtoExpired(t: Tcb): void {
   if (putOff(t)) return;
   const c = coldOf(t);
   // A peer that answers, but has no window for the segment, is alive (RFC 9293 §3.8.6 SHLD-17): no expiry that counts.
-  const alive = <u32>head.len > t.sndWnd && t.retries != 0 && <i32>(t.lastRecvMs - c.probeSentMs) >= 0;
+  const orphan = (t.flags & FL_ORPHAN) != 0;
+  const alive = !orphan && <u32>head.len > t.sndWnd && t.retries != 0 && <i32>(t.lastRecvMs - c.probeSentMs) >= 0;
   if (!alive) {
     if (t.retries != 255) t.retries++;
     if (<u32>t.retries >= R1) pathDoubted(t);
   }
   // R2 of §3.8.3: the user's timeout, for all data to be delivered (§3.9.1.1), else a number of retransmissions.
-  if (c.userTimeoutMs ? userTimedOut(t, head.firstMs) : !alive && <u32>t.retries > load<u32>(CFG_RETRIES)) {
+  if (c.userTimeoutMs ? userTimedOut(t, head.firstMs) : !alive && <u32>t.retries > retriesMost(t)) {
     count(CNT_TcpExtTCPAbortOnTimeout);
     connectionAborted(t, silenceErrno(t));
     return;

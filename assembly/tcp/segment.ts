@@ -8,6 +8,7 @@ import {
 } from '../abi/counters';
 import { TX_MAX_SEGS } from '../abi/layout';
 import { count } from '../abi/runtime';
+import { frameBeginInRoom } from '../ip/headroom';
 import { frameBegin, frameL4, framePayload, ipOutput } from '../ip/output';
 import {
   TCPF_ACK,
@@ -21,7 +22,8 @@ import {
   setTcpUrgent,
   setTcpWindow,
 } from '../wire/tcp';
-import { optWrite, optWriteSyn, sackBytes } from './options';
+import { zbufRooms } from '../zbuf/zbuf';
+import { optBytes, optWrite, optWriteSyn, sackBytes } from './options';
 import { asLinuxReceiver, linuxInitialWindow, linuxSent, linuxWindow } from './linux';
 import { seqGt } from './seq';
 import { sendNodeAt } from './sendq';
@@ -103,7 +105,7 @@ function putHeader(t: Tcb, h: u32, seq: u32, ack: u32, length: u32, flags: u32, 
 
 /** Number of pieces that [seq, seq + len) spans from `node` on. */
 @inline
-function pieceCount(node: u32, seq: u32, len: u32): u32 {
+export function pieceCount(node: u32, seq: u32, len: u32): u32 {
   let pieces: u32 = 0;
   const end = seq + len;
   let at = node;
@@ -116,26 +118,9 @@ function pieceCount(node: u32, seq: u32, len: u32): u32 {
   return pieces;
 }
 
-/**
- * Sends a segment of a synchronized connection: `len` bytes from `seq` on, which `node` holds. It carries the
- * acknowledgment and the window of this moment, so no ACK is owed afterwards. False when there is no room.
- */
-export function segmentSend(t: Tcb, seq: u32, node: u32, len: u32, flags: u32): bool {
-  const f = frameBegin(pieceCount(node, seq, len));
-  if (!f) return false;
-  const h = frameL4(f);
-  let sack = sackBytes(t);
-  if (sack != 0 && len + sack > <u32>t.sndMss) sack = 0;
-  const length = TCP_HEADER + optWrite(t, h + TCP_HEADER, sack);
-  const c = coldOf(t);
-  let service = serviceOf(c);
-  if (t.flags & FL_ECN) {
-    const fresh = len != 0 && seq == t.sndNxt;
-    flags |= ecnFlags(t, fresh);
-    service |= ecnMark(t, fresh);
-  }
-  putHeader(t, h, seq, t.rcvNxt, length, flags, windowToOffer(t));
-  if (c.flags2 & F2_SND_URG) urgentPut(t, h, seq);
+/** Adds `len` bytes from `seq` on, which `node` holds, to the frame being built. */
+@inline
+export function payloadPut(node: u32, seq: u32, len: u32): void {
   let at = node;
   let from = seq;
   let left = len;
@@ -148,10 +133,70 @@ export function segmentSend(t: Tcb, seq: u32, node: u32, len: u32, flags: u32): 
     left -= take;
     at = n.next;
   }
-  ipOutput(t.dst, addressesOf(t), PROTO_TCP, length, len, service);
-  if (asLinuxReceiver()) linuxSent(t, len);
+}
+
+/** Bytes of SACK option of a segment with `len` bytes of payload: none where they would not fit. */
+@inline
+function sackBeside(t: Tcb, len: u32): u32 {
+  const sack = sackBytes(t);
+  return sack != 0 && len + sack > <u32>t.sndMss ? 0 : sack;
+}
+
+// Result of segmentHeader(): what ipOutput() takes as `service`.
+export let headerService: u32 = 0;
+
+/** Writes the header of a segment into the frame `f` and returns its length. */
+export function segmentHeader(t: Tcb, f: u32, seq: u32, len: u32, flags: u32): u32 {
+  const h = frameL4(f);
+  const length = TCP_HEADER + optWrite(t, h + TCP_HEADER, sackBeside(t, len));
+  const c = coldOf(t);
+  let service = serviceOf(c);
+  if (t.flags & FL_ECN) {
+    const fresh = len != 0 && seq == t.sndNxt;
+    flags |= ecnFlags(t, fresh);
+    service |= ecnMark(t, fresh);
+  }
+  putHeader(t, h, seq, t.rcvNxt, length, flags, windowToOffer(t));
+  if (c.flags2 & F2_SND_URG) urgentPut(t, h, seq);
+  headerService = service;
+  return length;
+}
+
+/** A segment has taken the acknowledgment with it: none is owed. */
+@inline
+export function ackCarried(t: Tcb): void {
   t.rcvWup = t.rcvNxt;
   t.flags &= ~(FL_ACK_NOW | FL_ACK_DELAYED);
+}
+
+/**
+ * Sends a segment of a synchronized connection: `len` bytes from `seq` on, which `node` holds. It carries the
+ * acknowledgment and the window of this moment, so no ACK is owed afterwards. False when there is no room.
+ */
+export function segmentSend(t: Tcb, seq: u32, node: u32, len: u32, flags: u32): bool {
+  const pieces = pieceCount(node, seq, len);
+  let f: u32 = 0;
+  // The first piece may have room for headers in front of it, and goes with them in one segment.
+  let attached: u32 = 0;
+  let rest = node;
+  if (zbufRooms != 0 && len != 0) {
+    const n = sendNodeAt(node);
+    const skip = seq - n.seq;
+    const first = min(len, n.len - skip);
+    f = frameBeginInRoom(n.addr + skip, first, TCP_HEADER + optBytes(t, sackBeside(t, len)), pieces - 1);
+    if (f) {
+      attached = first;
+      rest = n.next;
+    }
+  }
+  if (!f) f = frameBegin(pieces);
+  if (!f) return false;
+  const length = segmentHeader(t, f, seq, len, flags);
+  payloadPut(rest, seq + attached, len - attached);
+  ipOutput(t.dst, addressesOf(t), PROTO_TCP, length, len, headerService);
+  if (asLinuxReceiver()) linuxSent(t, len);
+  ackCarried(t);
+  const c = coldOf(t);
   c.segsOut++;
   if (len) {
     c.dataSegsOut++;

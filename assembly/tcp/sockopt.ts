@@ -8,6 +8,7 @@ import {
   CFG_KEEPALIVE_TIME_MS,
   CFG_SYN_RETRIES,
   EBADF,
+  ENOBUFS,
   EINVAL,
   ENOPROTOOPT,
   OPT_CONGESTION,
@@ -42,7 +43,7 @@ import {
   TCP_SYN_SENT,
 } from '../abi/layout';
 import { ccStart } from './congestion/index';
-import { fromHandle } from './handle';
+import { fromHandle, slotMissing } from './handle';
 import { MSS_LEAST, windowScaleOffer } from './handshake';
 import { keepaliveStart } from './keepalive';
 import { asLinuxReceiver, linuxAckOnRead, linuxSetQuickAck } from './linux';
@@ -93,7 +94,7 @@ function synchronized(t: Tcb): bool {
 /** Sets an OPT_…: 0, or -errno. */
 export function setOption(handle: i32, option: u32, value: f64): i32 {
   const at = fromHandle(handle);
-  if (!at) return -EBADF;
+  if (!at) return slotMissing ? -ENOBUFS : -EBADF;
   const t = tcbAt(at);
   const c = coldOf(t);
   if (!(value >= 0 && value <= VALUE_MOST)) return -EINVAL;
@@ -214,7 +215,7 @@ function secondsFor(retransmissions: u32): f64 {
 /** An OPT_…'s value, or -errno. */
 export function getOption(handle: i32, option: u32): f64 {
   const at = fromHandle(handle);
-  if (!at) return -EBADF;
+  if (!at) return slotMissing ? -ENOBUFS : -EBADF;
   const t = tcbAt(at);
   const c = coldOf(t);
   switch (option) {

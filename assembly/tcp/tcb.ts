@@ -17,9 +17,10 @@ import { arenaAlloc } from '../abi/arena';
 import { CFG_MAX_CONNECTIONS, CFG_MAX_LISTENERS, ENOMEM } from '../abi/layout';
 import { cookieArenaNeeded, cookieInit } from './cookie';
 import { flowArenaNeeded, flowInit } from './flow';
-import { slotsInit } from './handle';
+import { PLACE_BYTES, slotsInit } from './handle';
 import { isnInit } from './isn';
 import { listenArenaNeeded, listenInit } from './listen';
+import { activeSlots, parkArenaNeeded, parkInit } from './park';
 import { portInit } from './port';
 import { recordsArenaNeeded, recordsInit } from './records';
 import { rcvTuneInit } from './rcvtune';
@@ -168,7 +169,7 @@ export class Cold {
   minRtt: u32;
   /** Slot of the listener while the connection is half-open or in its accept queue. */
   listener: u32;
-  /** Links of the one list it is on: half-open, accept queue or TIME-WAIT. */
+  /** Links of the one list it is on: half-open, accept queue, orphans or TIME-WAIT. */
   listNext: u32;
   listPrev: u32;
   iss: u32;
@@ -186,6 +187,8 @@ export class Cold {
   peerMss: u16;
   ownMss: u16;
   sqCount: u32;
+  /** Records of transmitted segments. */
+  txCount: u32;
   keepTimeMs: u32;
   keepIntvlMs: u32;
   userTimeoutMs: u32;
@@ -252,6 +255,11 @@ export class Cold {
   /** linux.ts */
   rcvSsthresh: u32;
   lastDataMs: u32;
+  /** Linux's view of whether the congestion window was used (congestion/window.ts). */
+  mostFlight: u32;
+  usageSeq: u32;
+  /** Linux: the window that the buffer as it is makes possible (linux.ts). */
+  rcvFull: u32;
   /** TCP_WINDOW_CLAMP, 0 = none. */
   rcvClamp: u32;
   /** OPT_FIN_WAIT2_US in ms, and 1 more; 0 = CFG_FIN_WAIT2_US. */
@@ -262,6 +270,8 @@ export class Cold {
   keepProbes: u8;
   /** OPT_MAXSEG */
   userMss: u16;
+  /** Linux: how much of a received packet's memory is payload, in 256ths. */
+  rcvRatio: u8;
   /** SYN-ACKs after which a connection without data is accepted, 0 = at once. */
   deferAccept: u8;
   /** REPORT_… that the application has not been told yet, and those that it does not want. */
@@ -342,6 +352,20 @@ export const FL_PROBED: u32 = 1 << 30;
 /** The retransmit timer is RACK's reordering timer. */
 export const FL_REO: u32 = 1 << 31;
 
+/** Flags that a connection may have which has nothing to do; any other is work, or a list (park.ts). */
+export const FL_AT_REST: u32 =
+  FL_INLINE |
+  FL_TS |
+  FL_SACK |
+  FL_WSCALE |
+  FL_NODELAY |
+  FL_FIN_RCVD |
+  FL_KEEPALIVE |
+  FL_CWND_LIMITED |
+  FL_QUICKACK |
+  FL_IN_FLOWS |
+  FL_ECN;
+
 // Flags that no fast path needs, in Cold.flags2.
 /** Made by a listener. */
 export const F2_PASSIVE: u32 = 1 << 0;
@@ -360,6 +384,8 @@ export const F2_FRTO: u32 = 1 << 6;
 export const F2_FRTO_NEW: u32 = 1 << 7;
 /** The application has set the receive buffer: no autotuning. */
 export const F2_RCVBUF_LOCK: u32 = 1 << 8;
+/** Among the orphans (close.ts). */
+export const F2_ORPHAN_LIST: u32 = 1 << 10;
 /** A listener on :: that takes IPv6 only. */
 export const F2_V6ONLY: u32 = 1 << 30;
 /** A segment with an ECT or CE mark has arrived. */
@@ -477,6 +503,10 @@ export function tcbTableEnd(): u32 {
 }
 
 function slotCount(): u32 {
+  return activeSlots() + load<u32>(CFG_MAX_LISTENERS);
+}
+
+function placeCount(): u32 {
   return load<u32>(CFG_MAX_CONNECTIONS) + load<u32>(CFG_MAX_LISTENERS);
 }
 
@@ -485,6 +515,9 @@ export function tcpArenaNeeded(): u32 {
   return (
     slotCount() * SLOT_SIZE +
     TCB_SIZE +
+    placeCount() * PLACE_BYTES +
+    64 +
+    parkArenaNeeded() +
     recordsArenaNeeded() +
     flowArenaNeeded() +
     listenArenaNeeded() +
@@ -504,10 +537,12 @@ export function tcpInit(): i32 {
   if (!hot) return -ENOMEM;
   tableAt = hot;
   tableEnd = hot + slots * SLOT_SIZE;
-  slotsInit(hot, load<u32>(CFG_MAX_CONNECTIONS), load<u32>(CFG_MAX_LISTENERS));
+  const places = arenaAlloc(placeCount() * PLACE_BYTES, 64);
+  if (!places) return -ENOMEM;
+  slotsInit(hot, slots, places, load<u32>(CFG_MAX_CONNECTIONS), load<u32>(CFG_MAX_LISTENERS));
   isnInit();
   portInit();
-  if (!recordsInit() || !flowInit() || !listenInit() || !cookieInit()) return -ENOMEM;
+  if (!parkInit() || !recordsInit() || !flowInit() || !listenInit() || !cookieInit()) return -ENOMEM;
   rcvTuneInit();
   return 0;
 }

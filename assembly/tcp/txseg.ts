@@ -2,14 +2,27 @@
 // what RACK needs: when each was last sent). sackedBytes, lostBytes and retransBytes of the block always equal the
 // sums over the marks, except that without SACK sackedBytes stands for duplicate ACKs (recovery.ts).
 
-import { CTL_TX_HEAD } from '../abi/layout';
+import { CTL_TX_HEAD, SEND_RECORD } from '../abi/layout';
 import { nowUs } from '../abi/runtime';
 import { nowMs } from './isn';
-import { TXM_FIN, TXM_LOST, TXM_RETRANS, TXM_SACKED, TxSeg, txSegAlloc, txSegFree } from './records';
+import { asLinuxReceiver } from './linux';
+import {
+  TXM_FIN,
+  TXM_LOST,
+  TXM_PUSH,
+  TXM_RETRANS,
+  TXM_SACKED,
+  TXM_TSO,
+  TxSeg,
+  sendMarkGet,
+  txSegAlloc,
+  txSegFree,
+} from './records';
+import { PIECES_MAX } from './segment';
 import { seqLe, seqLt } from './seq';
 import { sendNodeAt } from './sendq';
 import { rackDelivered, rackUnderWay } from './rack';
-import { CA_OPEN, FL_SACK, Tcb, coldOf } from './tcb';
+import { CA_OPEN, F2_MARKS, FL_SACK, Tcb, coldOf, pipe } from './tcb';
 
 @inline
 export function txSegAt(address: u32): TxSeg {
@@ -38,6 +51,7 @@ export function txSegAppend(t: Tcb, at: u32, seq: u32, len: u32, node: u32, mark
   if (t.txTail) txSegAt(t.txTail).next = at;
   else t.txHead = at;
   t.txTail = at;
+  coldOf(t).txCount++;
 }
 
 /** Takes `space` sequence numbers of a segment with these marks off the block's sums. */
@@ -67,6 +81,21 @@ export function ackBegin(): void {
   ackedOriginal = false;
 }
 
+/**
+ * What is in the network as the congestion window counts it: bytes (RFC 6675's pipe), or, for Linux, as many full
+ * segments as there are segments, however small.
+ */
+export function inNetwork(t: Tcb): u32 {
+  // Without small ones outstanding the two are the same.
+  if (!asLinuxReceiver() || seqLe(coldOf(t).sndSml, t.sndUna)) return pipe(t);
+  let segments: u32 = 0;
+  for (let at = t.txHead; at; at = txSegAt(at).next) {
+    const mark: u32 = txSegAt(at).mark;
+    if ((mark & TXM_SACKED) == 0 && (mark & (TXM_LOST | TXM_RETRANS)) != TXM_LOST) segments++;
+  }
+  return t.flags & FL_SACK ? segments * t.sndMss : max(segments * t.sndMss, t.sackedBytes) - t.sackedBytes;
+}
+
 /** Drops the records below `ack` and shortens the one across it. */
 export function txSegAcked(t: Tcb, ack: u32): void {
   ackedSentUs = 0;
@@ -74,6 +103,7 @@ export function txSegAcked(t: Tcb, ack: u32): void {
   // In good order the last delivered segment tells nothing that the first one out of order does not.
   const disorder = t.flags & FL_SACK ? t.caState != CA_OPEN || t.sackedSegs != 0 : false;
   let segments: u32 = 0;
+  let freed: u32 = 0;
   let at = t.txHead;
   while (at) {
     const s = txSegAt(at);
@@ -93,11 +123,14 @@ export function txSegAcked(t: Tcb, ack: u32): void {
     if (mark & (TXM_SACKED | TXM_LOST)) forget(t, mark, space, true);
     const next = s.next;
     txSegFree(at);
+    freed++;
     at = next;
   }
   t.txHead = at;
   if (!at) t.txTail = 0;
-  coldOf(t).delivered += segments;
+  const c = coldOf(t);
+  c.delivered += segments;
+  c.txCount -= freed;
 }
 
 function shorten(t: Tcb, s: TxSeg, ack: u32): void {
@@ -130,10 +163,39 @@ export function txSegSplit(t: Tcb, at: u32, len: u32): bool {
   r.len = <u16>(<u32>s.len - len);
   r.node = nodeHolding(s.node, r.seq);
   s.len = <u16>len;
-  s.mark &= <u8>~TXM_FIN;
+  s.mark &= <u8>~(TXM_FIN | TXM_PUSH | TXM_TSO);
   s.next = rest;
   if (t.txTail == at) t.txTail = rest;
   if (s.mark & TXM_SACKED) t.sackedSegs++;
+  coldOf(t).txCount++;
+  return true;
+}
+
+/**
+ * Joins the segment after `at` to it, if their marks are the same, so that they may go as one (tcp_retrans_try_collapse()).
+ * False when there is none, or a record of the application's ends between them.
+ */
+export function txSegJoin(t: Tcb, at: u32): bool {
+  const s = txSegAt(at);
+  const from = s.next;
+  if (!from || s.mark & TXM_FIN) return false;
+  const next = txSegAt(from);
+  const state = TXM_SACKED | TXM_LOST | TXM_RETRANS;
+  if ((s.mark & state) != (next.mark & state) || next.len == 0 || seqLt(s.seq + s.len, next.seq)) return false;
+  if (<u32>s.len + <u32>next.len > 0xffff) return false;
+  const marked = (coldOf(t).flags2 & F2_MARKS) != 0;
+  const end = next.seq + next.len;
+  let pieces: u32 = 1;
+  for (let node = s.node; ; node = sendNodeAt(node).next) {
+    const stop = sendNodeAt(node).seq + sendNodeAt(node).len;
+    if (seqLe(end, stop)) break;
+    if ((marked && stop == next.seq && sendMarkGet(node) & SEND_RECORD) || pieces++ == PIECES_MAX) return false;
+  }
+  s.len += next.len;
+  s.mark = (s.mark & <u8>~(TXM_PUSH | TXM_TSO)) | (next.mark & <u8>(TXM_FIN | TXM_PUSH | TXM_TSO));
+  s.next = next.next;
+  if (t.txTail == from) t.txTail = at;
+  txSegFree(from);
   return true;
 }
 
@@ -213,6 +275,7 @@ export function txSegPurge(t: Tcb): void {
     at = next;
   }
   t.txHead = t.txTail = 0;
+  coldOf(t).txCount = 0;
   t.sackedBytes = t.lostBytes = t.retransBytes = 0;
   t.sackedSegs = 0;
 }

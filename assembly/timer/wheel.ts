@@ -128,6 +128,18 @@ export function timerRemove(node: u32): void {
   if (load<u32>(node, NEXT) != 0) unlink(node);
 }
 
+/** A node that may be filed goes to another address; what is at the old one is no node any more. */
+export function timerMove(from: u32, to: u32): void {
+  const next = load<u32>(from, NEXT);
+  const prev = load<u32>(from, PREV);
+  store<u64>(to, load<u64>(from));
+  store<u64>(to, load<u64>(from, 8), 8);
+  if (next == 0) return;
+  store<u32>(next, to, PREV);
+  store<u32>(prev, to, NEXT);
+  store<u32>(from, 0, NEXT);
+}
+
 @inline
 export function timerArmed(node: u32): bool {
   return load<u32>(node, NEXT) != 0 && load<u32>(node, DUE) != NEVER;

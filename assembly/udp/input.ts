@@ -9,9 +9,11 @@ import {
 } from '../abi/counters';
 import { CFG_FLAGS, CFGF_RX_TRUST, RXF_L4_CSUM_OK, RXF_L4_CSUM_PARTIAL } from '../abi/layout';
 import { count } from '../abi/runtime';
-import { icmpPortUnreachable } from '../ip/icmp';
-import { icmp6PortUnreachable } from '../ip/icmp6';
+import { icmpError } from '../ip/icmp';
+import { icmp6Error } from '../ip/icmp6';
 import { fold, pseudo4, pseudo6, sum16 } from '../wire/checksum';
+import { ICMP_DEST_UNREACH, ICMP_PORT_UNREACH } from '../wire/icmp';
+import { ICMPV6_DEST_UNREACH, ICMPV6_PORT_UNREACH } from '../wire/icmpv6';
 import { isMapped, mappedRaw } from '../wire/ipv4';
 import { ipv6IsUnspecified } from '../wire/ipv6';
 import { PROTO_UDP, UDP_HEADER, udpChecksum, udpLength, udpPorts } from '../wire/udp';
@@ -86,8 +88,10 @@ export function udpInput(ip: u32, udp: u32, l4Len: u32, flags: u32, addresses: u
   const at = udpFind(addresses, udpPorts(udp));
   if (at == 0) {
     count(CNT_UdpNoPorts);
-    if (v4) icmpPortUnreachable(ip, addresses);
-    else icmp6PortUnreachable(ip, udp + l4Len - ip, addresses);
+    // RFC 1122 §4.1.3.1, RFC 4443 §3.1.
+    const packet = udp + l4Len - ip;
+    if (v4) icmpError(ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, ip, packet, addresses);
+    else icmp6Error(ICMPV6_DEST_UNREACH, ICMPV6_PORT_UNREACH, 0, ip, packet, addresses);
     return;
   }
   const s = udpAt(at);

@@ -20,6 +20,8 @@ export const ICMP_HOST_UNREACH: u32 = 1;
 export const ICMP_PROTOCOL_UNREACH: u32 = 2;
 export const ICMP_PORT_UNREACH: u32 = 3;
 export const ICMP_FRAG_NEEDED: u32 = 4;
+/** Code of a time exceeded: not in transit but waiting for fragments. */
+export const ICMP_REASSEMBLY_TIME: u32 = 1;
 
 @inline
 export function icmpFits(len: u32): bool {

@@ -23,6 +23,10 @@ export const ICMPV6_PORT_UNREACH: u32 = 4;
 export const ICMPV6_BAD_HEADER: u32 = 0;
 export const ICMPV6_UNKNOWN_NEXT: u32 = 1;
 export const ICMPV6_UNKNOWN_OPTION: u32 = 2;
+/** The first fragment does not hold the whole header chain (RFC 7112 §5). */
+export const ICMPV6_INCOMPLETE_CHAIN: u32 = 3;
+/** Code of a time exceeded (§3.3). */
+export const ICMPV6_REASSEMBLY_TIME: u32 = 1;
 
 // Flags of a neighbour advertisement, as they lie in the first byte of its word (RFC 4861 §4.4).
 export const NA_SOLICITED: u32 = 0x40;

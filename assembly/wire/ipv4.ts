@@ -34,6 +34,7 @@ export const IPV4_BROADCAST: u32 = 0xffffffff;
 
 export const PROTO_ICMP: u32 = 1;
 export const PROTO_TCP: u32 = 6;
+export const PROTO_UDP: u32 = 17;
 
 /** More-fragments flag and fragment offset, as they lie in memory. */
 const FRAGMENT_RAW: u32 = 0xff3f;
@@ -87,6 +88,17 @@ export function ipv4IsFragment(p: u32): bool {
 @inline
 export function ipv4IsLaterFragment(p: u32): bool {
   return (load<u16>(p, IPV4_FRAGMENT) & OFFSET_RAW) != 0;
+}
+
+@inline
+export function ipv4MoreFragments(p: u32): bool {
+  return (load<u8>(p, IPV4_FRAGMENT) & 0x20) != 0;
+}
+
+/** Where a fragment's payload belongs, bytes. */
+@inline
+export function ipv4FragmentOffset(p: u32): u32 {
+  return (<u32>bswap<u16>(load<u16>(p, IPV4_FRAGMENT)) & 0x1fff) << 3;
 }
 
 @inline

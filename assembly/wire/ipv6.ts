@@ -16,6 +16,8 @@ export const IPV6_HEADER: u32 = 40;
 /** RFC 8200 §5: every link carries packets of this size. */
 export const IPV6_MIN_MTU: u32 = 1280;
 export const IPV6_HOP_LIMIT_DEFAULT: u32 = 64;
+/** Most bytes behind the fixed header. */
+export const IPV6_PAYLOAD_MAX: u32 = 65535;
 
 // Next header values (RFC 8200 §4, RFC 4443, RFC 7045).
 export const NEXT_HOP_BY_HOP: u32 = 0;
@@ -24,6 +26,32 @@ export const NEXT_FRAGMENT: u32 = 44;
 export const NEXT_ICMPV6: u32 = 58;
 export const NEXT_NONE: u32 = 59;
 export const NEXT_DESTINATION: u32 = 60;
+
+// Fragment header (RFC 8200 §4.5): next header (1), reserved (1), offset and more-fragments (2), identification (4).
+export const IPV6_FRAGMENT_HEADER: u32 = 8;
+export const IPV6_FRAGMENT_WORD: u32 = 2;
+
+/** The fragment header at `p` is of a packet in one piece (RFC 6946). */
+@inline
+export function ipv6IsAtomic(p: u32): bool {
+  return (load<u16>(p, IPV6_FRAGMENT_WORD) & 0xf9ff) == 0;
+}
+
+@inline
+export function ipv6MoreFragments(p: u32): bool {
+  return (load<u8>(p, 3) & 1) != 0;
+}
+
+/** Where the payload of the fragment belongs, bytes. */
+@inline
+export function ipv6FragmentOffset(p: u32): u32 {
+  return <u32>bswap<u16>(load<u16>(p, IPV6_FRAGMENT_WORD)) & 0xfff8;
+}
+
+@inline
+export function ipv6FragmentId(p: u32): u32 {
+  return load<u32>(p, 4);
+}
 
 @inline
 export function ipv6Version(p: u32): u32 {
@@ -59,9 +87,6 @@ export function setIpv6(p: u32, payload: u32, next: u32, src: u32, dst: u32, tra
   memory.copy(p + IPV6_SRC, src, 16);
   memory.copy(p + IPV6_DST, dst, 16);
 }
-
-/** Fragment header, RFC 8200 §4.5. */
-export const FRAGMENT_HEADER: u32 = 8;
 
 /** Writes a fragment header: `offset` bytes of the datagram come before this fragment. */
 @inline

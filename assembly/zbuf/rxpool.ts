@@ -15,7 +15,7 @@ export function rxPoolsInit(): void {
   objects = 0;
 }
 
-/** Receive objects in all pools. */
+/** Receive objects of all pools. */
 @inline
 export function rxObjectTotal(): u32 {
   return objects;

@@ -19,6 +19,7 @@ import {
   EINVAL,
   ENOBUFS,
   ENOMEM,
+  HEADROOM,
 } from '../abi/layout';
 import { count } from '../abi/runtime';
 import {
@@ -27,6 +28,8 @@ import {
   LIVE,
   objectAt,
   objectIndex,
+  REFS,
+  ROOM,
   Z_CONTEXTS,
   Z_COUNT,
   Z_FREE,
@@ -43,6 +46,7 @@ import {
   zoneTable,
   zoneTake,
 } from './zone';
+import { roomLeft } from './headroom';
 
 /** log2 of the smallest object. */
 const MIN_SHIFT: u32 = 7;
@@ -51,7 +55,7 @@ export const ZBUF_MAX: u32 = 65536;
 /** Classes 0 … 9 hold objects of 128 << class bytes; this one holds frame headers. */
 const CLASS_HEADERS: u32 = 10;
 export const HEADER_BYTES: u32 = 128;
-/** References the application may hold of one object. The core adds at most one per record, far below 2^30. */
+/** References the application may hold of one object. The core adds at most one per record, far below 2^29. */
 const API_REFS_MAX: u32 = 0xffffff;
 
 /** First zone with free objects of each class. */
@@ -59,6 +63,8 @@ const PARTIAL: usize = memory.data(64, 64);
 
 let zbufLive: u32 = 0;
 let rxLive: u32 = 0;
+/** Objects in use that have headroom: while there are none, output need not look for any. */
+export let zbufRooms: u32 = 0;
 
 export function zbufInit(): i32 {
   const error = zonesInit();
@@ -66,6 +72,7 @@ export function zbufInit(): i32 {
   memory.fill(PARTIAL, 0, 64);
   zbufLive = 0;
   rxLive = 0;
+  zbufRooms = 0;
   return growClass(CLASS_HEADERS) ? 0 : -ENOMEM;
 }
 
@@ -167,6 +174,20 @@ export function zbufAlloc(size: u32): u32 {
   return take(size <= 128 ? 0 : 32 - MIN_SHIFT - clz(size - 1));
 }
 
+/** As zbufAlloc(), with HEADROOM in front of the address that it returns. */
+export function zbufAllocMessage(size: u32): u32 {
+  if (size > ZBUF_MAX - HEADROOM) {
+    count(CNT_ZbufAllocFails);
+    return 0;
+  }
+  const object = zbufAlloc(max<u32>(size, 1) + HEADROOM);
+  if (object == 0) return 0;
+  const zone = zoneOf(object);
+  store<u32>(contextAt(zone, objectIndex(zone, object)), LIVE | ROOM | 1);
+  zbufRooms++;
+  return object + HEADROOM;
+}
+
 /** Takes an object for a frame's headers, HEADER_BYTES long; 0 when there is none. */
 @inline
 export function zbufAllocHeader(): u32 {
@@ -184,6 +205,7 @@ function give(zone: u32, index: u32, context: u32): void {
     store<u32>(CTL_FREE_HEAD, head + 1);
     return;
   }
+  if (load<u32>(context) & ROOM) zbufRooms--;
   if (!ASC_NO_ASSERT) memory.fill(objectAt(zone, index), 0xdb, load<u32>(zone, Z_STRIDE));
   store<u32>(context, load<u32>(zone, Z_FREE));
   store<u32>(zone, index + 1, Z_FREE);
@@ -221,7 +243,7 @@ export function zbufUnref(addr: u32): void {
   const context = contextAt(zone, index);
   const left = load<u32>(context) - 1;
   assert(left >= LIVE, 'unreference of a free object');
-  if (left == LIVE) give(zone, index, context);
+  if ((left & REFS) == 0) give(zone, index, context);
   else store<u32>(context, left);
 }
 
@@ -229,7 +251,7 @@ export function zbufUnref(addr: u32): void {
 @inline
 export function zbufCount(addr: u32): u32 {
   const zone = zoneOf(addr);
-  return load<u32>(contextAt(zone, objectIndex(zone, addr))) & ~LIVE;
+  return load<u32>(contextAt(zone, objectIndex(zone, addr))) & REFS;
 }
 
 /** End of the object that holds `addr`. */
@@ -246,8 +268,8 @@ function misuse(error: i32): i32 {
   return error;
 }
 
-/** Address of the context of the live object that holds `addr`, or 0. */
-function liveContext(addr: u32): u32 {
+/** Address of the context of the live object that holds `addr`, headroom included, or 0. */
+export function heldContext(addr: u32): u32 {
   const zone = zoneOfAny(addr);
   if (zone == 0) return 0;
   const index = objectIndex(zone, addr);
@@ -256,10 +278,19 @@ function liveContext(addr: u32): u32 {
   return load<u32>(context) > LIVE ? context : 0;
 }
 
-/** Why liveContext() said 0: -EFAULT for an address in no object at all, -EINVAL for a free object. */
+/** The same for an address of the application's, which the headroom is not. */
+function liveContext(addr: u32): u32 {
+  const context = heldContext(addr);
+  if (context == 0 || !(load<u32>(context) & ROOM)) return context;
+  const zone = zoneOf(addr);
+  return addr - objectAt(zone, objectIndex(zone, addr)) < HEADROOM ? 0 : context;
+}
+
+/** Why liveContext() said 0: -EFAULT for an address in no object at all or in headroom, -EINVAL for a free object. */
 function misuseAt(addr: u32): i32 {
   const zone = zoneOfAny(addr);
-  return misuse(zone == 0 || objectIndex(zone, addr) >= load<u32>(zone, Z_COUNT) ? -EFAULT : -EINVAL);
+  const outside = zone == 0 || objectIndex(zone, addr) >= load<u32>(zone, Z_COUNT) || heldContext(addr) != 0;
+  return misuse(outside ? -EFAULT : -EINVAL);
 }
 
 /**
@@ -271,16 +302,25 @@ export function zbufCheck(addr: u32, len: u32): i32 {
   return len > zbufEnd(addr) - addr ? misuse(-EINVAL) : 0;
 }
 
-/** zbufUnref() for an address from outside the core. */
-export function zbufUnrefChecked(addr: u32): i32 {
-  const context = liveContext(addr);
-  if (context == 0) return misuseAt(addr);
+/** Gives up one reference to the live object that holds `addr` and has this context. */
+@inline
+function drop(addr: u32, context: u32): void {
   const left = load<u32>(context) - 1;
-  if (left == LIVE) {
+  if ((left & REFS) == 0) {
     const zone = zoneOf(addr);
     give(zone, (context - load<u32>(zone, Z_CONTEXTS)) >> 2, context);
   } else store<u32>(context, left);
-  return 0;
+}
+
+/** The link says that it has finished with the segment at `addr`: a reference less. */
+export function zbufCompleted(addr: u32): void {
+  const context = heldContext(addr);
+  if (context == 0) {
+    misuseAt(addr);
+    return;
+  }
+  if (load<u32>(context) & ROOM) roomLeft(addr, context);
+  drop(addr, context);
 }
 
 /** alloc() of the ABI. */
@@ -288,19 +328,27 @@ export function apiAlloc(size: u32): u32 {
   return zbufAlloc(size);
 }
 
+/** allocMessage() of the ABI: an object whose first byte has room for a frame's headers in front of it. */
+export function apiAllocMessage(size: u32): u32 {
+  return zbufAllocMessage(size);
+}
+
 /** dup() of the ABI: one more reference. -ENOBUFS when the object has all the references it may have. */
 export function apiDup(addr: u32): i32 {
   const context = liveContext(addr);
   if (context == 0) return misuseAt(addr);
   const value = load<u32>(context);
-  if ((value & ~LIVE) >= API_REFS_MAX) return misuse(-ENOBUFS);
+  if ((value & REFS) >= API_REFS_MAX) return misuse(-ENOBUFS);
   store<u32>(context, value + 1);
   return 0;
 }
 
 /** free() of the ABI: one reference less. */
 export function apiFree(addr: u32): i32 {
-  return zbufUnrefChecked(addr);
+  const context = liveContext(addr);
+  if (context == 0) return misuseAt(addr);
+  drop(addr, context);
+  return 0;
 }
 
 /** objectEnd() of the ABI: end of the live object that holds `addr`, 0 when there is none. */
@@ -308,10 +356,10 @@ export function apiObjectEnd(addr: u32): u32 {
   return liveContext(addr) == 0 ? 0 : zbufEnd(addr);
 }
 
-/** refCount() of the ABI; 0 for a free object, -EFAULT for a foreign address. */
+/** refCount() of the ABI, by any address in the object; 0 for a free object, -EFAULT for a foreign address. */
 export function apiRefCount(addr: u32): i32 {
-  const context = liveContext(addr);
-  if (context != 0) return <i32>(load<u32>(context) & ~LIVE);
+  const context = heldContext(addr);
+  if (context != 0) return <i32>(load<u32>(context) & REFS);
   const zone = zoneOfAny(addr);
   return zone == 0 || objectIndex(zone, addr) >= load<u32>(zone, Z_COUNT) ? -EFAULT : 0;
 }

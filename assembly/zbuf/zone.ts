@@ -16,8 +16,8 @@
 // nothing. free: 1 + index of the first free object below `fresh`, 0 for none. nfree: all free objects. next,
 // prev: list of the class's zones with free objects (zbuf.ts). zone: index of the zone.
 //
-// Context: LIVE | references while the object is in use; 1 + index of the next free object (0: none) when free; 0
-// for a receive object that the link has.
+// Context: LIVE | ROOM… | references while the object is in use; 1 + index of the next free object (0: none) when free;
+// 0 for a receive object that the link has.
 
 import { arenaAlloc } from '../abi/arena';
 import {
@@ -50,6 +50,11 @@ export const ZONE_HEADER: u32 = 64;
 export const KIND_RX: u32 = 0x80;
 
 export const LIVE: u32 = 0x80000000;
+/** The object begins with room for a frame's headers (headroom.ts). */
+export const ROOM: u32 = 0x40000000;
+/** That room holds the headers of a frame which the link has not finished with. */
+export const ROOM_BUSY: u32 = 0x20000000;
+export const REFS: u32 = 0x1fffffff;
 
 /** Linear address of zone 0. */
 export let zoneBase: u32 = 0;

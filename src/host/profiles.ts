@@ -29,6 +29,13 @@ export type ProfileParameters = Pick<
   | 'challengeAcksPerSecond'
   | 'maxOrphans'
   | 'orphanRetries'
+  | 'reasmDatagrams'
+  | 'reasmObjects'
+  | 'reasmBytes'
+  | 'reasmTimeoutUs'
+  | 'reasmTimeout6Us'
+  | 'oooTotalObjects'
+  | 'synLinear'
   | 'tcpFlags'
 >;
 
@@ -70,6 +77,13 @@ const internet: ProfileParameters = {
   challengeAcksPerSecond: 1000, // RFC 5961 §7, each second a random number around it
   maxOrphans: 0, // a quarter of the connections
   orphanRetries: 8, // Linux tcp_orphan_retries
+  reasmDatagrams: 256,
+  reasmObjects: 1024,
+  reasmBytes: 4 * 1024 * 1024, // Linux ipfrag_high_thresh
+  reasmTimeoutUs: 30 * SECOND_US, // Linux ipfrag_time
+  reasmTimeout6Us: 60 * SECOND_US, // RFC 8200 §4.5
+  oooTotalObjects: 0, // a quarter of the receive objects
+  synLinear: 0,
   tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_PMTU_BLACK_HOLE | L.CFGF_DELACK_RTT,
 };
 
@@ -83,6 +97,7 @@ export const profiles: Readonly<Record<ProfileName, ProfileParameters>> = {
     initCwndSegments: 10, // TCP_INIT_CWND
     tlpSlackUs: 2_000, // TCP_TIMEOUT_MIN
     synRetries: 6, // tcp_syn_retries
+    synLinear: 4, // tcp_syn_linear_timeouts
     rcvBufMaxBytes: 6_291_456, // net.ipv4.tcp_rmem[2]
     tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_LINUX_CWND | L.CFGF_LINUX,
   },

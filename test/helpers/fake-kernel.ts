@@ -1,6 +1,7 @@
 // A kernel of a few tables that speaks rtnetlink, for tests of src/host/netlink/ without privileges: it answers as the
 // messages arrive, in later microtasks, and says what the test tells it to say.
 
+import { ADDRESS_DEPRECATED } from '../../src/host/core/layout.js';
 import * as nl from '../../src/host/netlink/constants.js';
 import { type AttributeSpec, encodeMessage, parseMessages, u32Value } from '../../src/host/netlink/messages.js';
 import type { NetlinkAddon } from '../../src/host/netlink/socket.js';
@@ -273,12 +274,13 @@ export function createFakeCore(): FakeCore {
     },
     addressAdd(at, length) {
       core.calls.push(`addressAdd ${text(at)}/${length}`);
+      core.addresses.delete(`${text(at)}/${length ^ ADDRESS_DEPRECATED}`);
       core.addresses.add(`${text(at)}/${length}`);
       return core.result;
     },
     addressDel(at, length) {
       core.calls.push(`addressDel ${text(at)}/${length}`);
-      core.addresses.delete(`${text(at)}/${length}`);
+      for (const flag of [0, ADDRESS_DEPRECATED]) core.addresses.delete(`${text(at)}/${length + flag}`);
       return 0;
     },
     routeAdd(at, length, gatewayAt, mtu) {

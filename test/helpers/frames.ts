@@ -181,7 +181,8 @@ export function fixChecksums(frame: Uint8Array): void {
   }
 }
 
-function checksum(bytes: Uint8Array, from: number, to: number, start: number): number {
+/** The Internet checksum of [from, to), added to `start`. */
+export function checksum(bytes: Uint8Array, from: number, to: number, start: number): number {
   let sum = start;
   for (let i = from; i < to; i += 2) sum += (bytes[i] << 8) | (i + 1 < to ? bytes[i + 1] : 0);
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);

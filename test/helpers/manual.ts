@@ -4,6 +4,7 @@ import type { CoreConfig, InlineEvent } from '../../src/host/core/core.js';
 import { type DrivenCore, driveCore } from '../../src/host/core/driven.js';
 import * as L from '../../src/host/core/layout.js';
 import { profiles } from '../../src/host/profiles.js';
+import { completeFrame } from './driver.js';
 
 export type ManualCore = DrivenCore;
 
@@ -48,7 +49,7 @@ export function manualCore(
   address = '10.0.0.1',
   prefixLength = 120,
 ): ManualCore {
-  const manual = driveCore({ ...testConfig, ...config }, { onEvent });
+  const manual = driveCore({ ...testConfig, ...config }, { onEvent, complete: completeFrame });
   const { core } = manual;
   writeAddress(core.u8, core.scratch, address);
   core.addressAdd(core.scratch, prefixLength);

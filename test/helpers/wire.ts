@@ -14,7 +14,12 @@ export interface WireOptions {
   corrupt?: number;
   /** How much later a reordered frame arrives, at most. */
   reorderUs?: number;
+  /** Sees every frame that an end sends, before anything happens to it. */
+  sees?(from: number, frame: Uint8Array): void;
 }
+
+export const IPV4_ADDRESSES = ['10.0.0.1', '10.0.0.2'] as const;
+export const IPV6_ADDRESSES = ['fd00::1', 'fd00::2'] as const;
 
 interface Flight {
   atUs: number;
@@ -34,18 +39,22 @@ export class Wire {
   #order = 0;
   readonly #deadlines = [0, 0];
 
-  constructor(seed: number, options: WireOptions, config: Partial<CoreConfig> = {}) {
+  constructor(
+    seed: number,
+    options: WireOptions,
+    config: Partial<CoreConfig> = {},
+    addresses: readonly [string, string] = IPV4_ADDRESSES,
+  ) {
+    const open = (i: number, mac: Uint8Array): ManualCore =>
+      manualCore({ ...config, seed: BigInt(seed + i), mac }, undefined, addresses[i], 120);
     this.r = random(seed);
     this.options = options;
-    this.ends = [
-      manualCore({ ...config, seed: BigInt(seed), mac: OWN_MAC }, undefined, '10.0.0.1'),
-      manualCore({ ...config, seed: BigInt(seed + 1), mac: PEER_MAC }, undefined, '10.0.0.2'),
-    ];
+    this.ends = [open(0, OWN_MAC), open(1, PEER_MAC)];
     this.ends.forEach((end, i) => {
       end.nowUs = this.nowUs;
       // Three lost ARP questions make a neighbour unreachable, which is not what a lossy wire is to test.
       const { core } = end;
-      writeAddress(core.u8, core.scratch, i === 0 ? '10.0.0.2' : '10.0.0.1');
+      writeAddress(core.u8, core.scratch, addresses[1 - i]);
       core.u8.set(i === 0 ? PEER_MAC : OWN_MAC, core.scratch + 16);
       core.neighSet(core.scratch, core.scratch + 16);
     });
@@ -58,6 +67,7 @@ export class Wire {
       const end = this.ends[from];
       end.core.flush(this.nowUs);
       for (const frame of end.take()) {
+        options.sees?.(from, frame);
         const chance = (perMille = 0): boolean => r.below(1000) < perMille;
         if (chance(options.loss)) {
           this.harmed++;

@@ -12,6 +12,8 @@ export interface EndOptions {
   doneEntries?: number;
 }
 
+export type Descriptor = readonly [addr: number, len: number, flags: number, offload?: number];
+
 export interface RingEnd {
   readonly link: Link;
   readonly memory: WebAssembly.Memory;
@@ -25,8 +27,8 @@ export interface RingEnd {
   readonly scratch: number;
   /** Copies the parts into zone memory and queues them as one frame. */
   send(...parts: Uint8Array[]): number[];
-  /** Queues descriptors as they are: [addr, len, flags]. */
-  sendRaw(...descriptors: (readonly [number, number, number])[]): void;
+  /** Queues descriptors as they are: [addr, len, flags, offload]. */
+  sendRaw(...descriptors: Descriptor[]): void;
   /** One burst; returns copies of the frames received and gives their objects back. */
   turn(): { bytes: Uint8Array; flags: number }[];
   /** Turns until `done` says so. Throws when it takes too long. */
@@ -111,13 +113,14 @@ async function attachEnd(link: Link, options: EndOptions): Promise<RingEnd> {
     u32[L.CTL_DONE_TAIL >> 2] = tail;
   }
 
-  function sendRaw(...descriptors: (readonly [number, number, number])[]): void {
+  function sendRaw(...descriptors: Descriptor[]): void {
     let head = u32[L.CTL_TX_HEAD >> 2];
-    for (const [addr, len, flags] of descriptors) {
+    for (const [addr, len, flags, offload = 0] of descriptors) {
       const entry = txAt + ((head & (TX_ENTRIES - 1)) << 2);
       u32[entry] = addr;
       u32[entry + 1] = len;
       u32[entry + 2] = flags;
+      u32[entry + 3] = offload;
       head = (head + 1) >>> 0;
     }
     u32[L.CTL_TX_HEAD >> 2] = head;

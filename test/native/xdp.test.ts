@@ -300,4 +300,19 @@ test('the program names its maps as the driver and the next start expect', async
   assert.match(stdout, /lunet_ports/);
 });
 
+test('payload is copied once and counted, whether it follows the headers in their segment or not', async () => {
+  const end = await startXdp('?ports=7777');
+  end.tell('collect');
+  const headers = Buffer.alloc(54, 2).toString('hex');
+  const payload = Buffer.alloc(300, 7).toString('hex');
+  end.tell(`send ${headers} ${payload}`);
+  await until('the first frame', async () => (await end.report()).completed === 2);
+  assert.is((await end.report()).copied, 300);
+  end.tell(`message ${headers}${payload}`);
+  await until('the second frame', async () => (await end.report()).completed === 3);
+  assert.is((await end.report()).copied, 600);
+  end.tell('quit');
+  await end.ended;
+});
+
 test.run();

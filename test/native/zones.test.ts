@@ -109,6 +109,10 @@ test('descriptors that point outside the zones, or are no frames, are counted an
     [end.scratch, 0, whole],
     [end.scratch, 4096, whole],
     [end.scratch, 64, L.TXF_END],
+    // What the driver is to do needs lengths of headers, and a driver that does it.
+    [end.scratch, 64, whole | L.TXF_TCP_CSUM],
+    [end.scratch, 64, whole | L.TXF_TCP_CSUM | L.TXF_TSO | (1000 << L.TXF_TSO_MSS_SHIFT)],
+    [end.scratch, 40_000, whole | L.TXF_TCP_CSUM | L.TXF_TSO | (1000 << L.TXF_TSO_MSS_SHIFT)],
   ];
   end.sendRaw(...bad);
   // No end within the number of segments a frame may have.

@@ -6,6 +6,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { scriptFiles } from '../../src/host/cli/script.js';
 import { runScript } from '../../src/host/script/index.js';
+import { type Random, random } from '../helpers/random.js';
 
 const SCRIPTS = fileURLToPath(new URL('../../../test/script', import.meta.url));
 
@@ -71,5 +72,82 @@ for (const [what, text] of Object.entries(unsupported)) {
     assert.ok(result.reason);
   });
 }
+
+/** Bits of the language in places where they do not belong. */
+const FRAGMENTS = [
+  '(',
+  ')',
+  '{',
+  '}',
+  '[',
+  ']',
+  '<',
+  '>',
+  '...',
+  '-1',
+  '0x',
+  '"',
+  '`',
+  '%{',
+  '}%',
+  '+',
+  '~',
+  '*',
+  '|',
+  '=',
+];
+FRAGMENTS.push(
+  ',',
+  ':',
+  '4294967295',
+  '99999999999',
+  'NULL',
+  'sack',
+  'TS val',
+  'ack',
+  '\\',
+  '/*',
+  '//',
+  'udp',
+  'icmp',
+  '1e9',
+);
+
+/** A script with something taken away, put in, exchanged or done twice. */
+function mutated(text: string, { below, pick }: Random): string {
+  const at = below(text.length);
+  const lines = text.split('\n');
+  const [a, b] = [below(lines.length), below(lines.length)];
+  switch (below(5)) {
+    case 0:
+      return text.slice(0, at) + text.slice(at + 1 + below(8));
+    case 1:
+      return text.slice(0, at) + pick(FRAGMENTS) + text.slice(at);
+    case 2:
+      [lines[a], lines[b]] = [lines[b], lines[a]];
+      return lines.join('\n');
+    case 3:
+      lines.splice(a, 1);
+      return lines.join('\n');
+    default:
+      lines.splice(a, 0, lines[b]);
+      return lines.join('\n');
+  }
+}
+
+test('whatever a script says, it gets a verdict with a line, and the core survives it', () => {
+  const texts = scriptFiles([SCRIPTS]).map((file) => readFileSync(file, 'utf8'));
+  const r = random(7);
+  const seen = new Set<string>();
+  for (let i = 0; i < 200; i++) {
+    let text = r.pick(texts);
+    for (let times = 1 + r.below(4); times > 0; times--) text = mutated(text, r);
+    const { verdict, line, reason } = runScript(text);
+    seen.add(verdict);
+    assert.ok(verdict === 'pass' || (line !== null && line > 0), `${reason}\n${text}`);
+    assert.not.match(reason ?? '', /the core failed|undefined|NaN/, text);
+  }
+  assert.equal([...seen].sort(), ['fail', 'pass', 'unsupported']);
+});
 
 test.run();

@@ -19,7 +19,10 @@ const expected = [
   /you asked for \/page/,
   /10\.0\.0\.1:5353 says echo: hello/,
   /echo: no copy/,
+  /published to 3 with true references\n(member \d heard news\n){3}/,
+  /kept: first second third\nfreed twice: ERR_LUNET_ZBUF_FREED/,
   /echo: once a burst/,
+  /through the proxy: there and back/,
 ];
 
 test.before(() => {

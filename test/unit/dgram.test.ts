@@ -127,6 +127,38 @@ ended('IPv6, and IPv4 as its mapped addresses', async ({ server, client }) => {
   for (const socket of [far, six, four]) socket.close();
 });
 
+ended(
+  'datagrams that go in fragments arrive whole, the largest too, over IPv4 and IPv6',
+  async ({ server, client, stacks }) => {
+    const far = await bound(server, 'udp6', 5353);
+    far.setRecvBufferSize(1 << 20);
+    const received: Buffer[] = [];
+    far.on('message', (data) => received.push(data));
+    const ways = [
+      { address: SERVER_ADDRESS, near: await bound(client), sizes: [1473, 8192, 65507] },
+      // With its headers a datagram that is put together has at most 65,536 bytes.
+      { address: SERVER6, near: await bound(client, 'udp6'), sizes: [1453, 8192, 65488] },
+    ];
+    for (const { address, near, sizes } of ways) {
+      // The neighbour is known then, and no fragment waits for it.
+      near.send('first', 5353, address);
+      await until(() => received.length === 1, 'the first one');
+      received.length = 0;
+      for (const size of sizes) {
+        const sent = Buffer.from(Uint8Array.from({ length: size }, (_, i) => (i * 7 + (i >> 8)) & 255));
+        near.send(sent, 5353, address);
+        await until(() => received.length === 1, `${size} bytes to ${address}`);
+        assert.is(Buffer.compare(received[0], sent), 0, `${size} bytes to ${address}`);
+        received.length = 0;
+      }
+      near.close();
+    }
+    const { IpReasmOKs, Ip6ReasmOKs } = stacks[0].core.counters();
+    assert.equal([IpReasmOKs, Ip6ReasmOKs], [3n, 3n]);
+    far.close();
+  },
+);
+
 ended('every form of send()', async ({ server, client }) => {
   const far = await bound(server, 'udp4', 7);
   const near = await bound(client);

@@ -163,15 +163,6 @@ const dropped: [string, Uint8Array, Record<string, number>][] = [
   ],
   ['our subnet’s broadcast as source', altered(ECHO, [[29, 255]]), { IpInReceives: 1, IpInAddrErrors: 1 }],
   ['our own address as source', altered(SYN, [[29, 1]]), { IpInReceives: 1, IpInAddrErrors: 1 }],
-  ['a first fragment', altered(ECHO, [[20, 0x20]]), { IpInReceives: 1, IpInFragments: 1 }],
-  [
-    'a last fragment',
-    altered(ECHO, [
-      [20, 0],
-      [21, 8],
-    ]),
-    { IpInReceives: 1, IpInFragments: 1 },
-  ],
   ['an unknown protocol', altered(ECHO, [[23, 132]]), { IpInReceives: 1, IpInUnknownProtos: 1 }],
   ['TCP cut in its header', F.ipFrame(6, 19), { IpInReceives: 1, IpInCsumErrors: 1, IpInHdrErrors: 1 }],
   [

@@ -30,6 +30,7 @@ test('each scheme is read with its parameters', () => {
     rxDescriptors: null,
     txDescriptors: null,
     hugepages: 'auto',
+    offloads: { csum: true, tso: true, gso: true, gro: true },
   });
   const xdp = parseLinkUri('xdp:eth0?ports=8080,53/udp,61440-65535/tcp,6000-6010/udp&queue=2&copy=1&burst=64');
   assert.is(xdp.scheme, 'xdp');
@@ -65,7 +66,28 @@ test('ports left open are null, not a default', () => {
 
 test('a memory link takes its options from the URI', () => {
   const parsed = parseLinkUri('memory:hub?mtu=9000&mac=02:00:00:00:00:01&burst=8');
-  assert.equal(parsed.scheme === 'memory' && parsed.memory, { burstFrames: 8, mtu: 9000, mac: '02:00:00:00:00:01' });
+  const wire = { csum: false, tso: false, gso: true, gro: true };
+  const memory = { burstFrames: 8, mtu: 9000, mac: '02:00:00:00:00:01', ...wire };
+  assert.equal(parsed.scheme === 'memory' && parsed.memory, memory);
+});
+
+test('each offload is switched by its parameter, on any link', () => {
+  for (const uri of [
+    'memif:/x?role=client&',
+    'xdp:eth0?',
+    'packet:eth0?',
+    'tap:t0?',
+    'pcap:f?',
+    'null:?',
+    'memory:m?',
+  ]) {
+    const { offloads } = parseLinkUri(`${uri}csum=off&tso=off&gso=off&gro=off`);
+    assert.equal(offloads, { csum: false, tso: false, gso: false, gro: false }, uri);
+    assert.is(parseLinkUri(`${uri}gro=off`).offloads.gso, true, uri);
+  }
+  assert.equal(parseLinkUri('memory:m?csum=on&tso=on').offloads, { csum: true, tso: true, gso: true, gro: true });
+  rejects('memory:m?tso=on', /csum=on/);
+  rejects('tap:t0?tso=1', /tso must be on or off/);
 });
 
 test('what is wrong is named', () => {

@@ -132,6 +132,46 @@ test('transmission stops before the completion ring could overflow', () => {
   b.link.close();
 });
 
+test('told so, the link passes on whole frames whose checksums nobody has filled in', () => {
+  const name = `t${names++}`;
+  const told = { csum: true, tso: true };
+  const a = end(name, told);
+  const b = end(name, told);
+  assert.is(a.link.info.offloads.tso, true);
+  const part = new Uint8Array(30_000);
+  const send = (flags: number): void => {
+    const first = (a.u32[L.CTL_TX_AT >> 2] >> 2) + 4 * (a.u32[L.CTL_TX_HEAD >> 2] & 63);
+    a.send([header(b.link.info.mac, a.link.info.mac), part, part]);
+    // Sent once more, with the flags in place.
+    a.u32[first + 2] |= flags;
+    a.u32[L.CTL_TX_TAIL >> 2] -= 3;
+    b.link.burst();
+    a.link.burst();
+  };
+  const rxAt = b.u32[L.CTL_RX_AT >> 2] >> 2;
+  send(L.TXF_TCP_CSUM | L.TXF_TSO | (1000 << L.TXF_TSO_MSS_SHIFT));
+  assert.is(received(b)[0].length, 60_014);
+  assert.is(b.u32[rxAt + 2], L.RXF_L4_CSUM_OK);
+  send(0);
+  assert.is(received(b).length, 1);
+  assert.is(b.u32[rxAt + 2], 0);
+  a.link.close();
+  b.link.close();
+});
+
+test('by default it is a wire: a frame longer than its MTU is lost, and the core fills in checksums', () => {
+  const name = `t${names++}`;
+  const a = end(name);
+  const b = end(name);
+  const { txChecksum, rxChecksum, tso, gso, gro } = a.link.info.offloads;
+  assert.equal([txChecksum, rxChecksum, tso, gso, gro], [false, false, false, true, true]);
+  a.send([header(b.link.info.mac, a.link.info.mac), new Uint8Array(3000)]);
+  assert.is(received(b).length, 0);
+  assert.is(b.link.stats().rxTooLong, 1);
+  a.link.close();
+  b.link.close();
+});
+
 test('the clock is the one that was given', () => {
   let now = 5e9;
   const a = end(`t${names++}`, { clockNs: () => now });

@@ -247,6 +247,30 @@ test('a table full of waiting neighbours drops and counts, one with idle entries
   emptied(manual);
 });
 
+test('addresses that nobody has do not drive out a neighbour that is there, and one that shows itself gets a place', () => {
+  const manual = manualCore({ maxNeighbours: 16 });
+  manual.inject(arp(1, ip(2), macOf(2)));
+  manual.take();
+  for (let round = 0; round < 5; round++) {
+    for (let host = 10; host < 200; host++) manual.inject(echoFrom(ip(host)));
+    manual.take();
+    manual.inject(echoFrom(ip(2)));
+    assert.ok(
+      manual.take().some((f) => !isArp(f) && f[33] === 2),
+      'answered without a question',
+    );
+    const shown = 3 + round;
+    manual.inject(arp(1, ip(shown), macOf(shown)), echoFrom(ip(shown)));
+    assert.ok(
+      manual.take().some((f) => !isArp(f) && f[33] === shown),
+      `host ${shown}`,
+    );
+    pass(manual, SECOND);
+  }
+  pass(manual, 4 * SECOND);
+  emptied(manual);
+});
+
 test('an announcement moves a neighbour we know, and does not make one', () => {
   const manual = manualCore();
   manual.inject(arp(1, ip(2), PEER_MAC));

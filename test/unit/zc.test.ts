@@ -2,9 +2,7 @@
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as L from '../../src/host/core/layout.js';
-import { memoryLink, openStack, type Stack } from '../../src/host/index.js';
 import {
-  createZc,
   type Iov,
   ZC_ERR,
   ZC_HUP,
@@ -12,55 +10,11 @@ import {
   ZC_NEW,
   ZC_OUT,
   ZC_RDHUP,
-  type Zc,
   type ZcConnection,
   type ZcPoll,
 } from '../../src/host/zc/index.js';
 import { until } from '../helpers/net-pair.js';
-
-const SERVER = '10.0.0.1';
-let hubs = 0;
-
-interface Pair {
-  stacks: Stack[];
-  server: Zc;
-  client: Zc;
-}
-
-async function open(): Promise<Pair> {
-  const hub = `zc-${process.pid}-${hubs++}`;
-  const stack = (address: string): Promise<Stack> =>
-    openStack({ link: memoryLink(hub), address: `${address}/24`, zones: 16, rxZones: 4, maxConnections: 256 });
-  const stacks = [await stack(SERVER), await stack('10.0.0.2')];
-  return { stacks, server: createZc(stacks[0]), client: createZc(stacks[1]) };
-}
-
-async function finish({ stacks }: Pair, misuse = 0n): Promise<void> {
-  const inUse = (): number => stacks.reduce((sum, { core }) => sum + core.zbufInUse() + core.rxInUse(), 0);
-  try {
-    await until(() => inUse() === 0, 'objects in use after the test');
-    if (misuse === 0n) for (const { core } of stacks) assert.is(core.counters().ZbufMisuse, 0n);
-  } finally {
-    for (const stack of stacks) await stack.close();
-  }
-}
-
-function code(act: () => unknown): string {
-  try {
-    act();
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code ?? 'none';
-  }
-  return 'nothing thrown';
-}
-
-/** Sends text in an object of its own. */
-function say(zc: Zc, connection: ZcConnection, text: string): boolean {
-  const addr = zc.alloc(Buffer.byteLength(text));
-  const sent = connection.send(addr, zc.write(addr, text));
-  zc.free(addr);
-  return sent;
-}
+import { code, finish, open, SERVER, say } from '../helpers/zc-pair.js';
 
 test('memory is written, viewed, shared and given back', async () => {
   const pair = await open();

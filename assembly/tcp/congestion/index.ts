@@ -18,6 +18,8 @@ import { restartWindow, slowStart } from './window';
 export function ccInit(t: Tcb, segments: u32): void {
   t.cwnd = segments * t.sndMss;
   t.ssthresh = CWND_MAX;
+  coldOf(t).mostFlight = 0;
+  coldOf(t).usageSeq = t.sndUna;
   ccStart(t);
 }
 

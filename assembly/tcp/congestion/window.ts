@@ -2,7 +2,8 @@
 
 import { CFGF_LINUX_CWND, CFG_FLAGS, CWND_MAX } from '../../abi/layout';
 import { nowMs } from '../isn';
-import { CA_LOSS, FL_CWND_LIMITED, Tcb } from '../tcb';
+import { seqGe } from '../seq';
+import { CA_LOSS, FL_CWND_LIMITED, Tcb, coldOf, pipe } from '../tcb';
 
 /** RFC 3465 §2.2: L = 2 segments per ACK, §2.3: 1 while recovering from a timeout. */
 const LIMIT: u32 = 2;
@@ -20,7 +21,7 @@ export function slowStart(t: Tcb, acked: u32, flight: u32): u32 {
   const cwnd = t.cwnd;
   if (cwnd >= t.ssthresh) return acked;
   // RFC 7661 §4.2, RFC 5681 §4.1: a window that is not used says nothing about the path.
-  if (!(t.flags & FL_CWND_LIMITED) && flight << 1 <= cwnd) return 0;
+  if (!(t.flags & FL_CWND_LIMITED) && (asLinux() ? coldOf(t).mostFlight : flight) << 1 <= cwnd) return 0;
   let grow = acked;
   if (!asLinux()) grow = min(grow, (t.caState == CA_LOSS ? 1 : LIMIT) * t.sndMss);
   if (grow <= t.ssthresh - cwnd) {
@@ -29,6 +30,26 @@ export function slowStart(t: Tcb, acked: u32, flight: u32): u32 {
   }
   t.cwnd = t.ssthresh;
   return grow - (t.ssthresh - cwnd);
+}
+
+/**
+ * Output has sent what it could; `limited`: until the window was full. Linux remembers for a round trip whether it was,
+ * and the most that was outstanding (tcp_cwnd_validate()).
+ */
+export function cwndUsed(t: Tcb, limited: bool): void {
+  if (!asLinux()) {
+    if (limited) t.flags |= FL_CWND_LIMITED;
+    else t.flags &= ~FL_CWND_LIMITED;
+    return;
+  }
+  const c = coldOf(t);
+  const out = t.sndNxt - t.sndUna;
+  const full = limited || pipe(t) + t.sndMss > t.cwnd;
+  if (!full && !seqGe(t.sndUna, c.usageSeq) && (t.flags & FL_CWND_LIMITED || out <= c.mostFlight)) return;
+  if (full) t.flags |= FL_CWND_LIMITED;
+  else t.flags &= ~FL_CWND_LIMITED;
+  c.mostFlight = out;
+  c.usageSeq = t.sndNxt;
 }
 
 /** What a reduction starts from: FlightSize without limited transmit (RFC 5681 §3.2 step 2), or cwnd as Linux. */

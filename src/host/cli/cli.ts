@@ -1,4 +1,5 @@
 import { UsageError } from './args.js';
+import { attack } from './attack.js';
 import { demo } from './demo.js';
 import { doctor } from './doctor.js';
 import { knbench } from './knbench.js';
@@ -17,6 +18,7 @@ const commands: Readonly<Record<string, Command>> = {
   knbench: { summary: 'the RPC benchmark: server, client, or whole comparisons', run: knbench },
   script: { summary: 'packetdrill scripts on the core, in virtual time', run: script },
   sim: { summary: 'many cores on simulated paths: goodput against theory, and the swarm test', run: sim },
+  attack: { summary: 'attacks on a core beside a legitimate client, in virtual time: what holds', run: attack },
   doctor: { summary: 'what this machine has of what lunet can use, and what is missing', run: doctor },
 };
 

@@ -15,6 +15,8 @@ export interface CoreConfig {
   seed: bigint;
   maxConnections: number;
   maxListeners: number;
+  /** Connections that may be doing something at the same time; 0 or left out, all may. The others are kept packed. */
+  activeConnections?: number;
   rxRing: number;
   txRing: number;
   eventRing: number;
@@ -49,6 +51,17 @@ export interface CoreConfig {
   maxOrphans: number;
   /** Timeouts or window probes of one segment after which such a connection is given up. */
   orphanRetries: number;
+  /** Fragmented datagrams that may be incomplete at a time; 0: fragments are dropped. */
+  reasmDatagrams: number;
+  /** Receive objects and payload bytes that fragments may hold. */
+  reasmObjects: number;
+  reasmBytes: number;
+  /** When an incomplete datagram is given up, IPv4 and IPv6. */
+  reasmTimeoutUs: number;
+  reasmTimeout6Us: number;
+  /** Receive objects that out-of-order data of all connections may hold; 0: a quarter of all. */
+  oooTotalObjects: number;
+  synLinear: number;
   /** CFGF_… of TCP's behaviour, beside those in `flags`. */
   tcpFlags: number;
   /** UDP sockets there may be; 0: no UDP. */
@@ -94,6 +107,7 @@ type CoreExports = {
   poll(nowUs: number): number;
   flush(nowUs: number): void;
   alloc(size: number): number;
+  allocMessage(size: number): number;
   dup(addr: number): number;
   free(addr: number): number;
   objectEnd(addr: number): number;
@@ -271,6 +285,7 @@ function writeConfig(dv: DataView, config: CoreConfig, arenaEnd: number, zoneBas
     [L.CFG_SEED_HI, Number((config.seed >> 32n) & 0xffffffffn)],
     [L.CFG_MAX_CONNECTIONS, config.maxConnections],
     [L.CFG_MAX_LISTENERS, config.maxListeners],
+    [L.CFG_ACTIVE_CONNECTIONS, config.activeConnections ?? 0],
     [L.CFG_RX_RING, config.rxRing],
     [L.CFG_TX_RING, config.txRing],
     [L.CFG_FREE_RING, freeRing],
@@ -287,6 +302,8 @@ function writeConfig(dv: DataView, config: CoreConfig, arenaEnd: number, zoneBas
     [L.CFG_UDP_MEM_BYTES, config.udpMemBytes],
     [L.CFG_UDP_RCV_BUF_BYTES, config.udpRcvBufBytes],
     [L.CFG_UDP_RCV_BUF_DATAGRAMS, config.udpRcvBufDatagrams],
+    [L.CFG_REASM_DATAGRAMS, config.reasmDatagrams],
+    [L.CFG_REASM_OBJECTS, config.reasmObjects],
   ];
   writeWords(dv, words);
   writeParameters(dv, config);
@@ -320,6 +337,11 @@ export function writeParameters(dv: DataView, config: Omit<CoreConfig, 'mac'>): 
     [L.CFG_CHALLENGE_ACKS, config.challengeAcksPerSecond],
     [L.CFG_MAX_ORPHANS, config.maxOrphans],
     [L.CFG_ORPHAN_RETRIES, config.orphanRetries],
+    [L.CFG_REASM_BYTES, config.reasmBytes],
+    [L.CFG_REASM_TIMEOUT_US, config.reasmTimeoutUs],
+    [L.CFG_REASM_TIMEOUT6_US, config.reasmTimeout6Us],
+    [L.CFG_OOO_TOTAL_OBJECTS, config.oooTotalObjects],
+    [L.CFG_SYN_LINEAR, config.synLinear],
   ]);
 }
 

@@ -1,4 +1,5 @@
 import { CNT_CopiedBytes, CNT_HostCopiedBytes, CNT_LinkCopiedBytes, CNT_TcpRetransSegs } from '../core/layout.js';
+import { offloadsText } from '../link/offloads.js';
 import type { LoopOptions } from '../loop/loop.js';
 import { createNet } from '../net/net.js';
 import { openStack, type Stack } from '../stack.js';
@@ -35,15 +36,13 @@ function totalsOf({ core }: Stack): EndTotals {
 
 function infoOf(stack: Stack, { port, trustLink }: EndSpec): EndInfo {
   const { info } = stack.link;
-  const offloads = trustLink
-    ? ['no checksums (link trusted)']
-    : [info.txChecksum ? 'tx checksum' : '', info.rxChecksumTrusted ? 'rx checksum' : ''].filter((text) => text !== '');
+  const offloads = offloadsText(info.offloads);
   return {
     port,
     link: info.uri,
     driver: info.driver,
     mtu: info.mtu,
-    offloads: offloads.length > 0 ? offloads.join(', ') : 'none: checksums in software, no TSO',
+    offloads: trustLink ? `no checksums at all (link trusted); ${offloads}` : offloads,
     hugepages: stack.hugepages,
     driverCopies: info.copiesPerPayloadByte,
   };

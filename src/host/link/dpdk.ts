@@ -62,6 +62,8 @@ export function openDpdkLink(uri: DpdkUri): Link {
     hugepages: process.env.LUNET_NO_HUGE === '1' ? 'forbid' : uri.hugepages,
     pages: HUGEPAGES,
     burst: uri.burstFrames,
+    checksums: uri.offloads.csum,
+    tso: uri.offloads.tso,
     ...(uri.rxDescriptors === null ? {} : { rxDescriptors: uri.rxDescriptors }),
     ...(uri.txDescriptors === null ? {} : { txDescriptors: uri.txDescriptors }),
   });
@@ -70,10 +72,16 @@ export function openDpdkLink(uri: DpdkUri): Link {
     driver: port.driver,
     mac: plan.mac ?? Uint8Array.from(port.mac),
     mtu: plan.mtu,
-    multiSegment: port.multiSegment,
-    txChecksum: port.txChecksum,
     rxChecksumTrusted: false,
     loopback: false,
+    offloads: Object.freeze({
+      txChecksum: port.txChecksum,
+      rxChecksum: port.rxChecksum,
+      tso: port.tso,
+      multiSegment: port.multiSegment,
+      gso: uri.offloads.gso,
+      gro: uri.offloads.gro,
+    }),
     kernelInterface: plan.kernelInterface,
     description: `${plan.description}, DPDK on ${port.hugepages ? 'hugepages' : 'ordinary pages'}`,
     copiesPerPayloadByte: plan.copiesPerPayloadByte,
@@ -207,7 +215,13 @@ function planOf(uri: DpdkUri, interfaceInfo: (name: string) => InterfaceInfo): P
       return planPacket(uri, plan, interfaceInfo(uri.target));
     case 'tap': {
       plan.mac ??= macFrom(uri.uri);
-      plan.port = { ...plan.port, driver: 'net_tap', args: `iface=${uri.target}`, setMtu: mtu };
+      plan.port = {
+        ...plan.port,
+        driver: 'net_tap',
+        args: `iface=${uri.target}`,
+        setMtu: mtu,
+        tapInterface: uri.target,
+      };
       plan.description = `TAP interface ${uri.target} of the kernel`;
       plan.copiesPerPayloadByte = '1 on transmit, 1 on receive (by the kernel)';
       return plan;

@@ -1,8 +1,13 @@
 // What the links that need nothing but WebAssembly have in common: memory and loopback.
 import { parseMac } from '../core/address.js';
 import { codeError } from '../core/errors.js';
+import type { OffloadSwitches } from './offloads.js';
 
-export interface MemoryLinkOptions {
+/**
+ * By default a hub of memory links is a wire: checksums are filled in, and a frame has at most an MTU. With `csum` and `tso`,
+ * as over Linux's veth, neither is: every link of the hub must be told so.
+ */
+export interface MemoryLinkOptions extends Partial<OffloadSwitches> {
   /** Largest IP packet in bytes. */
   mtu?: number;
   mac?: string;

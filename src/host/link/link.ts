@@ -1,5 +1,6 @@
 // What a link is to the rest of the host: something that moves frames between rings in linear memory and a wire.
 // The rings are described in assembly/abi/layout.ts.
+import type { LinkOffloads } from './offloads.js';
 
 /** Where a link may put its zones. */
 export interface LinkPlacement {
@@ -36,13 +37,12 @@ export interface LinkInfo {
   mac: Uint8Array;
   /** Largest IP packet in bytes. */
   mtu: number;
-  /** Whether the driver takes frames of several segments; otherwise the shim gathers them, counted. */
-  multiSegment: boolean;
-  txChecksum: boolean;
   /** Whether receive checksums need no verification. */
   rxChecksumTrusted: boolean;
   /** Whether it gives back what it is given: packets between addresses of one stack. */
   loopback: boolean;
+  /** In words: offloadsText(). */
+  offloads: Readonly<LinkOffloads>;
   /** Name of the kernel interface that shares this link, null where lunet is alone on it. */
   kernelInterface: string | null;
   description: string;

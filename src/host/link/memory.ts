@@ -6,14 +6,17 @@ import type { Link, LinkAttachment, LinkInfo, LinkPlacement } from './link.js';
 
 const OBJECT_ALIGN = 64;
 const DEFAULT_BURST = 32;
+/** A frame that nobody cuts. */
+const WHOLE_BYTES = 65535 + ETHERNET_BYTES;
+const INBOX_WORDS = 3;
 
 const hubs = new Map<string, Set<Port>>();
 
 /** What a hub knows of a link: how to hand it a frame that is being gathered from a sender's segments. */
 interface Port {
   readonly mac: Uint8Array;
-  /** Copies a frame out of the sender's memory; false when there was no receive object for it. */
-  deliver(from: Uint8Array, segments: Uint32Array, count: number, frameBytes: number): boolean;
+  /** Copies a frame out of the sender's memory; false when there was no receive object for it. `flags`: RXF_…. */
+  deliver(from: Uint8Array, segments: Uint32Array, count: number, frameBytes: number, flags: number): boolean;
 }
 
 /** Opens a link on the hub `name`. */
@@ -21,16 +24,16 @@ export function memoryLink(name: string, options: MemoryLinkOptions = {}): Link 
   const mtu = linkMtu(`memory:${name}`, options.mtu);
   const burstFrames = options.burstFrames ?? DEFAULT_BURST;
   const clockNs = options.clockNs ?? ((): number => performance.now() * 1e6);
+  const { csum = false, tso = false, gso = true, gro = true } = options;
   const mac = nextMac(options.mac);
   const info: LinkInfo = {
     uri: `memory:${name}`,
     driver: 'memory',
     mac,
     mtu,
-    multiSegment: true,
-    txChecksum: false,
     rxChecksumTrusted: false,
     loopback: false,
+    offloads: Object.freeze({ txChecksum: csum, rxChecksum: csum, tso: tso && csum, multiSegment: true, gso, gro }),
     kernelInterface: null,
     description: `hub "${name}" in this process`,
     copiesPerPayloadByte: '1 (from the sender’s memory to the receiver’s)',
@@ -44,16 +47,16 @@ export function memoryLink(name: string, options: MemoryLinkOptions = {}): Link 
   // Free receive objects, a stack: the one used last is the warmest.
   let free = new Uint32Array(0);
   let freeCount = 0;
-  // Frames that wait for our burst: address and length by turns, a ring as large as the pool.
+  // Frames that wait for our burst: address, length and flags, a ring as large as the pool.
   let inbox = new Uint32Array(0);
   let inboxHead = 0;
   let inboxTail = 0;
   let wakeup: (() => void) | null = null;
-  const segments = new Uint32Array(2 * L.TX_MAX_SEGS);
+  const segments = new Uint32Array(2 * L.TX_TSO_MAX_SEGS);
 
   const port: Port = {
     mac,
-    deliver(from, parts, count, frameBytes) {
+    deliver(from, parts, count, frameBytes, flags) {
       if (frameBytes > stride) {
         counts.rxTooLong++;
         return false;
@@ -70,9 +73,10 @@ export function memoryLink(name: string, options: MemoryLinkOptions = {}): Link 
         u8.set(from.subarray(start, start + length), at);
         at += length;
       }
-      const slot = (inboxHead % (inbox.length >> 1)) << 1;
+      const slot = INBOX_WORDS * (inboxHead % (inbox.length / INBOX_WORDS));
       inbox[slot] = addr;
       inbox[slot + 1] = frameBytes;
+      inbox[slot + 2] = flags;
       inboxHead++;
       wake();
       return true;
@@ -113,10 +117,11 @@ export function memoryLink(name: string, options: MemoryLinkOptions = {}): Link 
     const doneSize = u32[L.CTL_DONE_SIZE >> 2];
     const doneTail = u32[L.CTL_DONE_TAIL >> 2];
     let doneHead = u32[L.CTL_DONE_HEAD >> 2];
-    while (tail !== head && doneSize - ((doneHead - doneTail) >>> 0) >= L.TX_MAX_SEGS) {
+    while (tail !== head && doneSize - ((doneHead - doneTail) >>> 0) >= L.TX_TSO_MAX_SEGS) {
       let count = 0;
       let bytes = 0;
       let last = false;
+      const flags = u32[at + ((tail & mask) << 2) + 2];
       do {
         const entry = at + ((tail & mask) << 2);
         tail = (tail + 1) >>> 0;
@@ -126,7 +131,7 @@ export function memoryLink(name: string, options: MemoryLinkOptions = {}): Link 
         last = (u32[entry + 2] & L.TXF_END) !== 0;
         count++;
       } while (!last);
-      forward(count, bytes);
+      forward(count, bytes, flags & L.TXF_TCP_CSUM ? L.RXF_L4_CSUM_OK : 0);
       for (let i = 0; i < count; i++) {
         u32[doneAt + (doneHead & (doneSize - 1))] = segments[2 * i];
         doneHead = (doneHead + 1) >>> 0;
@@ -136,28 +141,28 @@ export function memoryLink(name: string, options: MemoryLinkOptions = {}): Link 
     u32[L.CTL_DONE_HEAD >> 2] = doneHead;
   }
 
-  function forward(count: number, bytes: number): void {
+  function forward(count: number, bytes: number, flags: number): void {
     counts.txFrames++;
     const dst = segments[0];
     const toAll = (u8[dst] & 1) === 1;
     for (const member of members) {
       if (member === port) continue;
-      if (toAll || sameMac(u8, dst, member.mac)) member.deliver(u8, segments, count, bytes);
+      if (toAll || sameMac(u8, dst, member.mac)) member.deliver(u8, segments, count, bytes, flags);
     }
   }
 
   function receive(): number {
     const at = u32[L.CTL_RX_AT >> 2] >> 2;
     const limit = Math.min(burstFrames, u32[L.CTL_RX_SIZE >> 2]);
-    const size = inbox.length >> 1;
+    const size = inbox.length / INBOX_WORDS;
     let frames = 0;
     while (frames < limit && inboxTail !== inboxHead) {
-      const slot = (inboxTail % size) << 1;
+      const slot = INBOX_WORDS * (inboxTail % size);
       inboxTail++;
       const entry = at + (frames << 2);
       u32[entry] = inbox[slot];
       u32[entry + 1] = inbox[slot + 1];
-      u32[entry + 2] = 0;
+      u32[entry + 2] = inbox[slot + 2];
       frames++;
     }
     counts.rxFrames += frames;
@@ -170,14 +175,15 @@ export function memoryLink(name: string, options: MemoryLinkOptions = {}): Link 
       u32 = new Uint32Array(placement.memory.buffer);
       u8 = new Uint8Array(placement.memory.buffer);
       f64 = new Float64Array(placement.memory.buffer);
-      stride = Math.ceil((mtu + ETHERNET_BYTES) / OBJECT_ALIGN) * OBJECT_ALIGN;
+      const longest = info.offloads.tso ? WHOLE_BYTES : mtu + ETHERNET_BYTES;
+      stride = Math.ceil(longest / OBJECT_ALIGN) * OBJECT_ALIGN;
       stride = Math.max(stride, 2048);
       const count = Math.floor((placement.rxZones * L.ZONE_BYTES) / stride);
       const base = placement.arenaEnd;
       free = new Uint32Array(count);
       for (let i = 0; i < count; i++) free[i] = base + (count - 1 - i) * stride;
       freeCount = count;
-      inbox = new Uint32Array(2 * count);
+      inbox = new Uint32Array(INBOX_WORDS * count);
       return { zoneBase: base, rxPools: [{ base, stride, count }], hugepages: false };
     },
     start(): void {},

@@ -16,6 +16,9 @@ export interface NativePortOptions {
   xdpInterface?: string;
   memif?: boolean;
   forceMultiSegment?: boolean;
+  /** Which offloads to use where the driver has them. */
+  checksums?: boolean;
+  tso?: boolean;
   hugepages?: 'auto' | 'require' | 'forbid';
   /** Hugepages of 2 MiB the link will need. */
   pages?: number;
@@ -27,6 +30,8 @@ export interface NativePortOptions {
   rxDescriptors?: number;
   txDescriptors?: number;
   setMtu?: number;
+  /** TAP: the kernel's interface. */
+  tapInterface?: string;
   rxFlags?: number;
 }
 
@@ -42,6 +47,8 @@ export interface NativePort {
   readonly driver: string;
   readonly multiSegment: boolean;
   readonly txChecksum: boolean;
+  readonly rxChecksum: boolean;
+  readonly tso: boolean;
   readonly hugepages: boolean;
   readonly maxMtu: number;
   readonly mac: Uint8Array;

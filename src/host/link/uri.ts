@@ -10,12 +10,14 @@
 //   null:?rx=1&size=64                                        a sink (and, with rx=1, a source of empty frames)
 //   pci:ADDR                                                  a NIC bound to vfio-pci
 //
-// Common to all but memory and loopback: mtu, mac, burst, rxd, txd, hugepages=auto|require|forbid.
+// Common to all but memory and loopback: mtu, mac, burst, rxd, txd, hugepages=auto|require|forbid. And to all: csum, tso,
+// gso, gro, each on or off; on by default, where the driver has it, but csum and tso of memory, which is to be a wire.
 import { isIPv4 } from 'node:net';
 import { parseMac } from '../core/address.js';
 import { codeError } from '../core/errors.js';
 import type { MemoryLinkOptions } from './embedded.js';
 import type { Protocol } from './link.js';
+import type { OffloadSwitches } from './offloads.js';
 
 export type PortRange = readonly [first: number, last: number];
 
@@ -31,6 +33,8 @@ interface Common {
   rxDescriptors: number | null;
   txDescriptors: number | null;
   hugepages: 'auto' | 'require' | 'forbid';
+  /** Offloads that may be used. */
+  offloads: OffloadSwitches;
 }
 
 export type ParsedUri = Common &
@@ -126,6 +130,11 @@ class Parameters {
     return this.choice(name, ['0', '1']) === null ? null : this.last === '1';
   }
 
+  onOff(name: string): boolean | null {
+    const value = this.choice(name, ['on', 'off']);
+    return value === null ? null : value === 'on';
+  }
+
   choice<T extends string>(name: string, allowed: readonly T[]): T | null {
     const value = this.text(name);
     this.last = value;
@@ -168,6 +177,7 @@ export function parseLinkUri(uri: string): ParsedUri {
   const question = uri.indexOf('?', colon);
   const target = uri.slice(colon + 1, question < 0 ? undefined : question);
   const parameters = new Parameters(uri, question < 0 ? '' : uri.slice(question + 1));
+  const embedded = scheme === 'memory' || scheme === 'loopback';
   const common: Common = {
     uri,
     target,
@@ -177,6 +187,12 @@ export function parseLinkUri(uri: string): ParsedUri {
     rxDescriptors: parameters.number('rxd', 1, 32768),
     txDescriptors: parameters.number('txd', 1, 32768),
     hugepages: parameters.choice('hugepages', ['auto', 'require', 'forbid']) ?? 'auto',
+    offloads: {
+      csum: parameters.onOff('csum') ?? !embedded,
+      tso: parameters.onOff('tso') ?? !embedded,
+      gso: parameters.onOff('gso') ?? true,
+      gro: parameters.onOff('gro') ?? true,
+    },
   };
   const parsed = parseScheme(scheme, common, parameters);
   parameters.finish();
@@ -188,7 +204,9 @@ function parseScheme(scheme: string, common: Common, parameters: Parameters): Pa
   switch (scheme) {
     case 'memory':
     case 'loopback': {
-      const memory: MemoryLinkOptions = { burstFrames: common.burstFrames };
+      const memory: MemoryLinkOptions = { burstFrames: common.burstFrames, ...common.offloads };
+      if (memory.tso && !memory.csum) throw parameters.error('tso=on needs csum=on');
+      if (memory.csum && scheme === 'loopback') throw parameters.error('this link has no csum and no tso to switch on');
       if (common.mtu !== null) memory.mtu = common.mtu;
       if (common.mac) memory.mac = Array.from(common.mac, (byte) => byte.toString(16).padStart(2, '0')).join(':');
       return { ...common, scheme, memory };

@@ -44,6 +44,14 @@ const TIMER_GRAIN_US = 1000;
 const MAX_SLEEP_FACTOR = 4;
 const MAX_TIMEOUT_MS = 0x7fffffff;
 
+/** When to look at the core's timers again. */
+const NEXT_POLL = 0;
+/** The core's next deadline. */
+const DEADLINE = 1;
+const LAST_WORK = 2;
+const LAST_TURN = 3;
+const TIMES = 4;
+
 /** `drain` hands the events in the ring to the application and returns their number. */
 export function createLoop(core: Core, link: Link, drain: () => number, options: LoopOptions = {}): Loop {
   const yieldUs = options.yieldUs ?? 50;
@@ -61,16 +69,14 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
   let held = true;
   let immediate: NodeJS.Immediate | null = null;
   let sleepTimer: NodeJS.Timeout | null = null;
-  let nextPollUs = 0;
-  let deadlineUs = 0;
-  let lastWorkUs = 0;
-  let lastTurnUs = 0;
   let catchUpTurns = 0;
+  // Microseconds, in an array for the sake of its elements: a variable that holds a fraction is a new object each time.
+  const times = new Float64Array(TIMES);
   let kicked = false;
   let fruitlessSleeps = 0;
   let turning = false;
 
-  /** Returns the number of events; whether there was any work is known from lastWorkUs. */
+  /** Returns the number of events; whether there was any work is known from LAST_WORK. */
   function turn(): number {
     const frames = link.burst();
     const nowUs = f64[clock] / 1000;
@@ -80,16 +86,16 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
     // After a stall, what arrived meanwhile may still be on its way through the driver, this thread's other stacks or this
     // one (loopback): a timer that only we were late for must not fire before a turn has found nothing more.
     const quiet = frames === 0 && u32[txHead] === u32[txTail];
-    if (nowUs - lastTurnUs > STALL_US) catchUpTurns = CATCH_UP_TURNS;
+    if (nowUs - times[LAST_TURN] > STALL_US) catchUpTurns = CATCH_UP_TURNS;
     else if (catchUpTurns > 0) catchUpTurns = quiet ? 0 : catchUpTurns - 1;
-    lastTurnUs = nowUs;
-    if (catchUpTurns === 0 && (nowUs >= nextPollUs || nowUs >= deadlineUs)) {
-      deadlineUs = core.poll(nowUs);
-      nextPollUs = nowUs + POLL_US;
+    times[LAST_TURN] = nowUs;
+    if (catchUpTurns === 0 && (nowUs >= times[NEXT_POLL] || nowUs >= times[DEADLINE])) {
+      times[DEADLINE] = core.poll(nowUs);
+      times[NEXT_POLL] = nowUs + POLL_US;
     } else {
       core.flush(nowUs);
     }
-    if (frames > 0 || events > 0 || u32[txHead] !== u32[txTail]) lastWorkUs = nowUs;
+    if (frames > 0 || events > 0 || u32[txHead] !== u32[txTail]) times[LAST_WORK] = nowUs;
     return events;
   }
 
@@ -109,7 +115,7 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
         nowUs = f64[clock] / 1000;
         if (startUs < 0) startUs = nowUs;
         // Woken to look once: nothing there, back to sleep.
-      } while (running && nowUs - startUs < yieldUs && nowUs - lastWorkUs < idleSpinUs);
+      } while (running && nowUs - startUs < yieldUs && nowUs - times[LAST_WORK] < idleSpinUs);
     } finally {
       turning = false;
       if (running) schedule();
@@ -118,15 +124,15 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
 
   function schedule(): void {
     const nowUs = f64[clock] / 1000;
-    if (kicked || nowUs - lastWorkUs < idleSpinUs || nowUs >= deadlineUs) {
+    if (kicked || nowUs - times[LAST_WORK] < idleSpinUs || nowUs >= times[DEADLINE]) {
       fruitlessSleeps = 0;
       again();
       return;
     }
-    deadlineUs = core.poll(nowUs);
-    nextPollUs = nowUs + POLL_US;
+    times[DEADLINE] = core.poll(nowUs);
+    times[NEXT_POLL] = nowUs + POLL_US;
     const pending = u32[txHead] !== u32[txTail] || u32[L.CTL_EVENT_HEAD >> 2] !== u32[L.CTL_EVENT_TAIL >> 2];
-    if (pending || deadlineUs - nowUs < TIMER_GRAIN_US) again();
+    if (pending || times[DEADLINE] - nowUs < TIMER_GRAIN_US) again();
     else sleep(nowUs);
   }
 
@@ -141,7 +147,7 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
     if (immediate) return; // woken while arming
     // Where nothing wakes the loop it looks again soon, and less often the longer nothing comes.
     const lookMs = pollSleepMs * Math.min(++fruitlessSleeps, MAX_SLEEP_FACTOR);
-    const untilMs = Math.min((deadlineUs - nowUs) / 1000, canWake ? MAX_TIMEOUT_MS : lookMs);
+    const untilMs = Math.min((times[DEADLINE] - nowUs) / 1000, canWake ? MAX_TIMEOUT_MS : lookMs);
     sleepTimer = setTimeout(wake, Math.max(untilMs, 1));
     if (!held) sleepTimer.unref();
   }
@@ -160,7 +166,7 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
     start(): void {
       running = true;
       link.burst();
-      lastWorkUs = f64[clock] / 1000;
+      times[LAST_WORK] = f64[clock] / 1000;
       again();
     },
     stop(): void {

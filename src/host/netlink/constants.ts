@@ -69,6 +69,8 @@ export const IFA_LOCAL = 2;
 export const IFA_FLAGS = 8;
 /** Duplicate address detection failed or is under way: not (yet) ours. */
 export const IFA_F_DADFAILED = 0x08;
+/** Not to be used for new connections (RFC 4862 §5.5.4). */
+export const IFA_F_DEPRECATED = 0x20;
 export const IFA_F_TENTATIVE = 0x40;
 
 // routes

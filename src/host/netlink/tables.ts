@@ -11,6 +11,7 @@
 // Sweeps. A dump and the notifications arrive on one socket in the order in which the kernel made them. So both are
 // applied as they come, and what neither has mentioned between beginSweep() and endSweep() is gone.
 
+import { ADDRESS_DEPRECATED } from '../core/layout.js';
 import { ADDRESS_BYTES, addressKey } from './address.js';
 import * as nl from './constants.js';
 import type { AddressMessage, LinkMessage, NeighbourMessage, RouteMessage } from './messages.js';
@@ -94,7 +95,10 @@ export function createTables(
   refused: (call: string, errno: number) => void,
 ): InterfaceTables {
   const state: InterfaceState = { index, mac: new Uint8Array(0), mtuBytes: 0, up: false };
-  const addresses = new Map<string, { address: Uint8Array; prefixLength: number; sweep: number }>();
+  const addresses = new Map<
+    string,
+    { address: Uint8Array; prefixLength: number; deprecated: boolean; sweep: number }
+  >();
   const prefixes = new Map<string, Prefix>();
   const neighbours = new Map<string, Neighbour>();
   const sweeps: Record<TableKind, number> = { address: 0, route: 0, neighbour: 0 };
@@ -200,14 +204,21 @@ export function createTables(
       // The kernel drops IPv4 routes that depended on the address without a word.
       return true;
     }
-    if ((message.flags & (nl.IFA_F_TENTATIVE | nl.IFA_F_DADFAILED)) !== 0) return false;
+    if ((message.flags & (nl.IFA_F_TENTATIVE | nl.IFA_F_DADFAILED)) !== 0) {
+      // Detection is repeated when the link comes back.
+      addressDel(key);
+      return false;
+    }
+    const deprecated = message.family === nl.AF_INET6 && (message.flags & nl.IFA_F_DEPRECATED) !== 0;
     const known = addresses.get(key);
-    if (known !== undefined) {
+    if (known?.deprecated === deprecated) {
       known.sweep = sweeps.address;
       return false;
     }
-    if (check('addressAdd', core.addressAdd(put(firstAt, message.address), message.prefixLength))) {
-      addresses.set(key, { address: message.address, prefixLength: message.prefixLength, sweep: sweeps.address });
+    const lengthAndFlag = message.prefixLength + (deprecated ? ADDRESS_DEPRECATED : 0);
+    if (check('addressAdd', core.addressAdd(put(firstAt, message.address), lengthAndFlag))) {
+      const { address, prefixLength } = message;
+      addresses.set(key, { address, prefixLength, deprecated, sweep: sweeps.address });
     }
     return false;
   }

@@ -3,6 +3,7 @@ import * as L from '../core/layout.js';
 import type { Machine } from './machine.js';
 
 const TCP_INFINITE_SSTHRESH = 0x7fffffff;
+const NO_RATE = 2 ** 64 - 1;
 
 /** Names of fields whose value is the core's own. */
 const plain: Readonly<Record<string, number>> = {
@@ -95,19 +96,32 @@ const zeros: ReadonlySet<string> = new Set([
   'tcpi_rehash',
 ]);
 
+/** What Linux would pace to, in bytes a second (tcp_update_pacing_rate()); before there is a round trip, no limit. */
+function pacingRate(word: (offset: number) => number): number {
+  const rtt = word(L.INFO_rtt);
+  if (rtt === 0) return NO_RATE;
+  const [cwnd, ssthresh] = [word(L.INFO_snd_cwnd), word(L.INFO_snd_ssthresh)];
+  const ratio = ssthresh >= L.CWND_MAX || cwnd < ssthresh / 2 ? 2 : 1.2;
+  return Math.floor((Math.max(cwnd, word(L.INFO_unacked)) * 1_000_000 * ratio) / rtt);
+}
+
 /** Undefined for a name that the core has no value for. */
 export function infoField(machine: Machine, handle: number, name: string): number | undefined {
   const { core } = machine;
   const at = core.scratch;
   if (Object.hasOwn(constants, name)) return constants[name];
   if (zeros.has(name)) return 0;
+  if (name === 'tcpi_max_pacing_rate') return NO_RATE;
   if (core.info(handle, at) < 0) return undefined;
   const word = (offset: number): number => core.dv.getUint32(at + offset, true);
   const mss = Math.max(word(L.INFO_snd_mss), 1);
+  // What waits in TIME-WAIT is no longer the socket's: that is closed.
+  if (name === 'tcpi_state' && word(L.INFO_state) === L.TCP_TIME_WAIT) return L.TCP_CLOSE;
   if (Object.hasOwn(plain, name)) return word(plain[name]);
   if (name === 'tcpi_snd_cwnd') return Math.floor(word(L.INFO_snd_cwnd) / mss);
   if (Object.hasOwn(inSegments, name)) return Math.ceil(word(inSegments[name]) / mss);
   if (Object.hasOwn(longs, name)) return Number(core.dv.getBigUint64(at + longs[name], true));
+  if (name === 'tcpi_pacing_rate') return pacingRate(word);
   if (name !== 'tcpi_snd_ssthresh') return undefined;
   const ssthresh = word(L.INFO_snd_ssthresh);
   return ssthresh >= L.CWND_MAX ? TCP_INFINITE_SSTHRESH : Math.floor(ssthresh / mss);

@@ -21,6 +21,8 @@ export interface Settings {
   tsTickUs: number;
   /** net.ipv4.tcp_wmem: initial and largest send buffer. */
   sndMem: readonly [initial: number, most: number];
+  /** net.ipv4.tcp_rmem: initial and largest receive buffer. */
+  rcvMem: readonly [initial: number, most: number];
   /** net.core.wmem_max, net.core.rmem_max: bounds of SO_SNDBUF and SO_RCVBUF. */
   sndMax: number;
   rcvMax: number;
@@ -43,6 +45,7 @@ export function defaultSettings(): Settings {
     connectPort: 8080,
     tsTickUs: 0,
     sndMem: [16_384, 4_194_304],
+    rcvMem: [131_072, profiles.linux.rcvBufMaxBytes],
     sndMax: 212_992,
     rcvMax: 212_992,
     config: {

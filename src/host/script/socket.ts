@@ -1,4 +1,5 @@
 // A socket of a script.
+import { type Busy, newBusy } from './busy.js';
 import { newZeroCopy, type ZeroCopy } from './error-queue.js';
 import type { SendLimits } from './send-buffer.js';
 
@@ -32,8 +33,11 @@ export interface Socket {
   sendLimits: SendLimits;
   /** Largest window that the peer has offered. */
   maxWindow: number;
+  /** Where in the stream of written bytes the last buffer begins, and whether it takes no more (MSG_EOR). */
+  tail: { start: number; closed: boolean };
   /** A write did not find room: being writable again is news. */
   noSpace: boolean;
+  readonly busy: Busy;
   readonly zeroCopy: ZeroCopy;
   /** Events so far: an edge for epoll. */
   events: number;
@@ -69,7 +73,9 @@ export function newSocket(
       lowWaterBytes: Number.POSITIVE_INFINITY,
     },
     maxWindow: 0,
+    tail: { start: 0, closed: false },
     noSpace: false,
+    busy: newBusy(),
     zeroCopy: newZeroCopy(),
     events: 0,
   };

@@ -2,6 +2,7 @@
 import { writeAddress } from '../core/address.js';
 import * as L from '../core/layout.js';
 import { type CallEvent, Mismatch, Unsupported, type Value } from './ast.js';
+import { busyNote } from './busy.js';
 import { createEpolls } from './epoll.js';
 import { zeroCopyDone } from './error-queue.js';
 import type { Machine } from './machine.js';
@@ -375,6 +376,7 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
     onEvent,
     onTurn() {
       for (const s of fds.values()) {
+        busyNote(s, view, machine.nowUs());
         if (s.zeroCopy.pending.length > 0 && zeroCopyDone(s, view.field(s, L.INFO_snd_queued_bytes))) s.events++;
         if (!s.noSpace || s.state !== 'connected' || !view.writable(s)) continue;
         s.noSpace = false;

@@ -18,7 +18,7 @@ function flag(field: 'flags' | 'tcpFlags', bit: number): Apply {
   };
 }
 
-type NumberField = { [K in keyof Config]: Config[K] extends number ? K : never }[keyof Config];
+type NumberField = { [K in keyof Config]-?: Config[K] extends number ? K : never }[keyof Config];
 
 function numberOf(field: NumberField, factor = 1): Apply {
   return ({ config }, value) => {
@@ -36,13 +36,19 @@ function memory(value: string): [number, number] | null {
   return initial > 0 && most > 0 ? [Math.min(initial, 0x3fffffff), Math.min(most, 0x3fffffff)] : null;
 }
 
-const receiveMemory: Apply = ({ config }, value) => {
+const receiveMemory: Apply = (settings, value) => {
   const bytes = memory(value);
   if (bytes === null) return false;
-  config.rcvBufBytes = windowOf(bytes[0]);
-  config.rcvBufMaxBytes = Math.max(bytes[1], config.rcvBufBytes);
+  settings.config.rcvBufBytes = windowOf(bytes[0]);
+  settings.rcvMem = bytes;
+  receiveMost(settings);
   return true;
 };
+
+/** What the window scale is for: as much as autotuning or the application may make of the buffer. */
+function receiveMost(settings: Settings): void {
+  settings.config.rcvBufMaxBytes = Math.max(...settings.rcvMem, settings.rcvMax);
+}
 
 const sendMemory: Apply = (settings, value) => {
   const bytes = memory(value);
@@ -53,6 +59,7 @@ const sendMemory: Apply = (settings, value) => {
 function limit(field: 'sndMax' | 'rcvMax'): Apply {
   return (settings, value) => {
     settings[field] = Number(value);
+    receiveMost(settings);
     return settings[field] > 0;
   };
 }
@@ -101,6 +108,7 @@ const table: Readonly<Record<string, Apply>> = {
   'net.core.wmem_max': limit('sndMax'),
   'net.core.rmem_max': limit('rcvMax'),
   'net.ipv4.tcp_syn_retries': numberOf('synRetries'),
+  'net.ipv4.tcp_syn_linear_timeouts': numberOf('synLinear'),
   'net.ipv4.tcp_synack_retries': numberOf('synackRetries'),
   'net.ipv4.tcp_retries2': numberOf('retries'),
   'net.ipv4.tcp_fin_timeout': numberOf('finWait2Us', SECOND_US),
@@ -140,7 +148,7 @@ const ignored = new Set(
     'comp_sack_slack_ns min_rtt_wlen early_demux backlog_ack_defer max_tw_buckets tw_reuse tw_reuse_delay ' +
     'available_congestion_control allowed_congestion_control notsent_lowat max_reordering max_orphans max_ssthresh ' +
     'plb_enabled ehash_entries child_ehash_entries reflect_tos l3mdev_accept rfc1337 app_win fwmark_accept ' +
-    'pingpong_thresh syn_linear_timeouts rto_init_ms tcp_ecn_option_beacon ecn_option ecn_option_beacon'
+    'pingpong_thresh rto_init_ms tcp_ecn_option_beacon ecn_option ecn_option_beacon'
   )
     .split(' ')
     .map((name) => `net.ipv4.tcp_${name}`)

@@ -4,7 +4,7 @@ import { Unsupported, type Value } from './ast.js';
 import { CODE_COPIED, ORIGIN_ZEROCOPY, zeroCopySent } from './error-queue.js';
 import type { Machine } from './machine.js';
 import { checkControl, isNull, messageBytes } from './message.js';
-import { bufferBytes, maySend } from './send-buffer.js';
+import { bufferBytes, maySend, type SendState } from './send-buffer.js';
 import type { Socket } from './socket.js';
 import type { Attempt, CallContext, SocketView } from './sockets.js';
 import { named } from './symbols.js';
@@ -19,6 +19,10 @@ export interface Transfer {
 }
 
 const CHUNK_BYTES = 32768;
+/** net.ipv4.tcp_min_tso_segs: what goes at once at usual round trips. */
+const LEAST_PACKET_SEGMENTS = 2;
+/** Received pieces taken at once. */
+const PIECES = 64;
 const MSG_PEEK = named('MSG_PEEK');
 const MSG_DONTWAIT = named('MSG_DONTWAIT');
 const MSG_WAITALL = named('MSG_WAITALL');
@@ -40,11 +44,24 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
   /** Whatever the core holds for the socket becomes unread bytes, up to `wanted`. */
   function fetch(s: Socket, wanted: number): void {
     const iov = core.scratch;
-    while (s.unread < wanted && core.recv(s.handle, iov, 1) > 0) {
-      const entry = iov >> 2;
-      s.unread += core.u32[entry + 1];
-      core.free(core.u32[entry]);
+    while (s.unread < wanted) {
+      // All at once where all is wanted: the core looks at the window once for each call.
+      const all = view.available(s) <= wanted;
+      const pieces = core.recv(s.handle, iov, all ? PIECES : 1);
+      if (pieces <= 0) return;
+      for (let entry = iov >> 2; entry < (iov >> 2) + 2 * pieces; entry += 2) {
+        s.unread += core.u32[entry + 1];
+        core.free(core.u32[entry]);
+      }
     }
+  }
+
+  /** Bytes that the last buffer still takes, whatever the limits: what of it has not been sent may grow to full size. */
+  function tailRoom(s: Socket, state: SendState): number {
+    if (state.notSentBytes === 0 || s.tail.closed) return 0;
+    const end = s.zeroCopy.writtenBytes;
+    const begin = Math.max(s.tail.start, end - state.notSentBytes);
+    return Math.max(bufferBytes(state) - (end - begin), 0);
   }
 
   /** Queues up to `bytes` in the core. Returns how many, 0 when it has no room, or a negative errno. */
@@ -73,6 +90,7 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
     const block = !s.nonblocking && (flags & MSG_DONTWAIT) === 0;
     let written = 0;
     let pushed = 0;
+    let waits = false;
 
     /** SEND_… for the buffer that ends here: as tcp_sendmsg() marks them. */
     function marks(left: number, halfWindow: number, full: boolean): number {
@@ -89,28 +107,38 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
         if (s.state !== 'connected' || s.writeShut || s.closed) return -L.EPIPE;
         if (total > 0 && isNull(x.event.args[1])) return -L.EFAULT;
       } else if (s.state !== 'connected') return written;
+      // A writer that waits is woken when the socket is writable again, not by the first byte of room.
+      if (waits && !view.writable(s)) return null;
       while (written < total) {
         const state = view.sendState(s);
-        if (!maySend(state, s.sendLimits)) break;
-        const size = Math.min(total - written, bufferBytes(state));
+        const room = tailRoom(s, state);
+        if (room === 0 && !maySend(state, s.sendLimits)) break;
+        const size = Math.min(total - written, room || bufferBytes(state));
+        if (room === 0) s.tail = { start: s.zeroCopy.writtenBytes, closed: false };
         const after = {
           ...state,
           queuedBytes: state.queuedBytes + size,
           notSentBytes: state.notSentBytes + size,
         };
         written += size;
-        const mark = marks(total - written, state.maxWindowBytes / 2, !maySend(after, s.sendLimits));
+        const first = state.notSentBytes === 0;
+        const mark = marks(total - written, state.maxWindowBytes / 2, !first && !maySend(after, s.sendLimits));
         const result = queue(s, size, mark, written === total && (flags & MSG_OOB) !== 0);
         written -= size - Math.max(result, 0);
         if (result < 0) return written > 0 ? written : result;
-        if (written < total) machine.turn();
+        if (mark === L.SEND_OPEN && first && written < total) {
+          // The first packet of the buffer goes alone (tcp_push_one()), so the buffer takes as much again.
+          s.tail.start += Math.min(LEAST_PACKET_SEGMENTS * state.mssBytes, size);
+        } else if (written < total) machine.turn();
         if (result < size) throw new Unsupported(x.line, `a queue of more than ${state.queuedBytes} bytes`);
       }
       if (written < total) {
         s.noSpace = true;
+        waits = block;
         if (block) return null;
         if (written === 0) return -L.EAGAIN;
       }
+      if (flags & MSG_EOR) s.tail.closed = true;
       if (flags & MSG_ZEROCOPY && s.zeroCopy.on) zeroCopySent(s.zeroCopy);
       return written;
     };

@@ -159,7 +159,8 @@ export function ipHeaderBytes(ends: Ends): number {
   return ends.src.length === 4 ? IP : IP6;
 }
 
-function ipPacket(ends: Ends, protocol: number, l4Bytes: number, marks: Marks): Uint8Array {
+/** An Ethernet frame with an IP header and room for `l4Bytes`. */
+export function ipPacket(ends: Ends, protocol: number, l4Bytes: number, marks: Marks): Uint8Array {
   const header = ipHeaderBytes(ends);
   const frame = new Uint8Array(ETH + header + l4Bytes);
   const dv = new DataView(frame.buffer);
@@ -262,7 +263,8 @@ export function readSegment(frame: Uint8Array, atUs: number): SentSegment | null
   };
 }
 
-function checksum(bytes: Uint8Array, from: number, to: number, start: number): number {
+/** The Internet checksum (RFC 1071) of bytes[from, to), beginning with the sum `start`. */
+export function checksum(bytes: Uint8Array, from: number, to: number, start: number): number {
   let sum = start;
   for (let i = from; i < to; i += 2) sum += (bytes[i] << 8) | (i + 1 < to ? bytes[i + 1] : 0);
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);

@@ -62,15 +62,16 @@ export function openBulk(options: BulkOptions): Bulk {
     frameBytes: mtu + 64,
     captureFolder: options.captureFolder ?? null,
   });
-  // Every segment of the buffers may lie in an object of its own.
-  const objects = flowCount * Math.ceil(bufferBytes / (mtu - 100)) + 1024;
+  // Every segment of the buffers may lie in an object of its own, and of all objects five eighths are for them.
+  const segments = flowCount * Math.ceil(bufferBytes / (mtu - 100)) + 1024;
+  const objects = Math.ceil((segments * 8) / 5);
   const objectBytes = Math.max(2048, Math.ceil((mtu + 14) / 64) * 64);
   const base: Partial<CoreConfig> = {
     ...profiles[options.profile ?? 'internet'],
     mtu,
     sndBufBytes: bufferBytes,
     rcvBufBytes: bufferBytes,
-    segmentRecords: 4 * objects,
+    segmentRecords: 4 * segments,
     ...options.config,
   };
   const build = options.build ? { build: options.build } : {};
@@ -79,7 +80,14 @@ export function openBulk(options: BulkOptions): Bulk {
     name: 'receiver',
     address: `${SERVER}/24`,
     mac: '02:00:00:00:00:01',
-    config: { ...base, seed: BigInt(seed), zones: rxZones + 4, rxZones, oooObjects: objects },
+    config: {
+      ...base,
+      seed: BigInt(seed),
+      zones: rxZones + 4,
+      rxZones,
+      oooObjects: objects,
+      oooTotalObjects: 2 * objects,
+    },
     ...build,
   });
   const flows: BulkFlow[] = [];

@@ -40,6 +40,11 @@ const MEMORY_RETRY_MS = 1;
 export class ZcConnection implements SocketHandler {
   /** Yours: whatever belongs to this connection. */
   user: unknown = undefined;
+  /**
+   * Where it stands in its poll's list of ready connections, -1 when it does not.
+   * @internal
+   */
+  pollIndex = -1;
   readonly #context: ZcContext;
   readonly #target: ZcTarget;
   #handle: number;

@@ -46,7 +46,10 @@ export function diagnose(core: Core, syscall: string, addr: number, len: number)
   if (end === 0 && !inZones(core, addr)) {
     return zbufError('ERR_LUNET_ZBUF_FOREIGN', EFAULT, syscall, `${hex(addr)} is not in an object of this stack`);
   }
-  if (end === 0 || core.refCount(addr) <= 0) {
+  if (end === 0 && core.refCount(addr) > 0) {
+    return zbufError('ERR_LUNET_ZBUF_FOREIGN', EFAULT, syscall, `${hex(addr)} is room for headers, before the message`);
+  }
+  if (end === 0) {
     return zbufError('ERR_LUNET_ZBUF_FREED', EINVAL, syscall, `nothing at ${hex(addr)} is allocated: freed too often?`);
   }
   if (len <= 0 || addr + len > end) {

@@ -1,5 +1,6 @@
 // Poll style (batch r2c): a list of the connections on which something has happened, once for every burst.
 import * as L from '../core/layout.js';
+import { outOfRange } from '../net/errors.js';
 import { type ConnectionReport, connectionReport } from '../report.js';
 import type { ZcConnection, ZcTarget } from './connection.js';
 
@@ -24,11 +25,13 @@ export const ZC_NEW = 0x10000;
  */
 export class ZcPoll implements ZcTarget {
   readonly #onReady: ((poll: ZcPoll) => void) | null;
-  readonly #ready: ZcConnection[] = [];
-  #events: number[] = [];
-  readonly #index = new Map<ZcConnection, number>();
-  readonly #errnos = new Map<ZcConnection, number>();
-  readonly #reports = new Map<ZcConnection, ConnectionReport>();
+  // By index. They are as long as the list ever was: shortening an array gives its memory up, only for the next burst to
+  // ask for it again.
+  readonly #ready: (ZcConnection | null)[] = [];
+  readonly #events: number[] = [];
+  readonly #errnos: number[] = [];
+  readonly #reports: (ConnectionReport | null)[] = [];
+  #length = 0;
   #waiting: ((ready: number) => void) | null = null;
 
   /** @internal */
@@ -38,31 +41,36 @@ export class ZcPoll implements ZcTarget {
 
   /** Ready connections. */
   get length(): number {
-    return this.#ready.length;
+    return this.#length;
   }
 
   at(index: number): ZcConnection {
-    return this.#ready[index];
+    return this.#ready[this.#checked(index)] as ZcConnection;
   }
 
   /** ZC_… bits of the connection at `index`. */
   events(index: number): number {
-    return this.#events[index];
+    return this.#events[this.#checked(index)];
   }
 
   /** The errno behind ZC_ERR, positive; 0 without one. */
   errno(index: number): number {
-    return this.#errnos.get(this.#ready[index]) ?? 0;
+    return this.#errnos[this.#checked(index)];
   }
 
   /** What ZC_PRI is about, the latest of it; null without. */
   report(index: number): ConnectionReport | null {
-    return this.#reports.get(this.#ready[index]) ?? null;
+    return this.#reports[this.#checked(index)];
+  }
+
+  #checked(index: number): number {
+    if (index >= 0 && index < this.#length) return index;
+    throw outOfRange('index', `0 to ${this.#length - 1}`, index);
   }
 
   /** Resolves with the number of ready connections, at once if there are any. For polls without a callback. */
   wait(): Promise<number> {
-    if (this.#ready.length > 0) return Promise.resolve(this.#ready.length);
+    if (this.#length > 0) return Promise.resolve(this.#length);
     return new Promise((resolve) => {
       this.#waiting = resolve;
     });
@@ -70,15 +78,17 @@ export class ZcPoll implements ZcTarget {
 
   /** Done with the list. A poll with a callback does it itself when the callback returns. */
   clear(): void {
-    this.#ready.length = 0;
-    this.#events.length = 0;
-    this.#index.clear();
-    this.#errnos.clear();
-    this.#reports.clear();
+    for (let i = 0; i < this.#length; i++) {
+      (this.#ready[i] as ZcConnection).pollIndex = -1;
+      this.#ready[i] = null;
+      this.#reports[i] = null;
+    }
+    this.#length = 0;
   }
 
   /** @internal */
   notify(connection: ZcConnection, kind: number, a: number, b: number): void {
+    const index = connection.pollIndex >= 0 ? connection.pollIndex : this.#append(connection);
     let bits = 0;
     switch (kind) {
       case L.EV_DATA:
@@ -96,24 +106,27 @@ export class ZcPoll implements ZcTarget {
         break;
       case L.EV_REPORT:
         bits = ZC_PRI;
-        this.#reports.set(connection, connectionReport(a & 0xff, a >>> 8, b));
+        this.#reports[index] = connectionReport(a & 0xff, a >>> 8, b);
         break;
       case L.EV_ERROR:
         bits = ZC_ERR;
-        this.#errnos.set(connection, a);
+        this.#errnos[index] = a;
         break;
       case L.EV_CLOSED:
         bits = ZC_HUP;
         break;
     }
-    const index = this.#index.get(connection);
-    if (index === undefined) {
-      this.#index.set(connection, this.#ready.length);
-      this.#ready.push(connection);
-      this.#events.push(bits);
-    } else {
-      this.#events[index] |= bits;
-    }
+    this.#events[index] |= bits;
+  }
+
+  #append(connection: ZcConnection): number {
+    const index = this.#length++;
+    connection.pollIndex = index;
+    this.#ready[index] = connection;
+    this.#events[index] = 0;
+    this.#errnos[index] = 0;
+    this.#reports[index] = null;
+    return index;
   }
 
   /**
@@ -121,7 +134,7 @@ export class ZcPoll implements ZcTarget {
    * @internal
    */
   deliver(): void {
-    if (this.#ready.length === 0) return;
+    if (this.#length === 0) return;
     if (this.#onReady) {
       try {
         this.#onReady(this);
@@ -131,7 +144,7 @@ export class ZcPoll implements ZcTarget {
     } else if (this.#waiting) {
       const resolve = this.#waiting;
       this.#waiting = null;
-      resolve(this.#ready.length);
+      resolve(this.#length);
     }
   }
 }

@@ -1,6 +1,6 @@
 // lunet/zc: memory, connections and readiness without a copy and without an object per packet.
 import type { Core } from '../core/core.js';
-import { EV_ACCEPT } from '../core/layout.js';
+import { CTL_FREE_HEAD, CTL_FREE_TAIL, EV_ACCEPT, HEADROOM } from '../core/layout.js';
 import { invalidArgType, outOfRange, validPort } from '../net/errors.js';
 import type { SocketHandler, Stack } from '../stack.js';
 import { Callbacks } from './callbacks.js';
@@ -12,8 +12,12 @@ import { ZcPoll } from './poll.js';
 
 /** Largest object there is. */
 export const MAX_OBJECT_BYTES = 65536;
+/** Largest message: an object without its room for headers. */
+export const MAX_MESSAGE_BYTES = MAX_OBJECT_BYTES - HEADROOM;
 
 const VIEW_CACHE_ENTRIES = 1024;
+const FREE_HEAD = CTL_FREE_HEAD >> 2;
+const FREE_TAIL = CTL_FREE_TAIL >> 2;
 
 export interface ZcListenOptions {
   port: number;
@@ -68,7 +72,19 @@ export class Zc {
   /** alloc() that gives 0 instead of throwing when memory is short. */
   tryAlloc(size: number): number {
     if (!(size > 0 && size <= MAX_OBJECT_BYTES)) throw outOfRange('size', `1 to ${MAX_OBJECT_BYTES}`, size);
-    return this.#core.alloc(size) >>> 0;
+    return this.#core.alloc(size);
+  }
+
+  /**
+   * alloc() for a message: in front of the address that it returns the object has room for a frame's headers, and a
+   * message sent from there that fits into one segment leaves as one piece of memory. The room is the stack's: no
+   * address before the message is good for anything.
+   */
+  allocMessage(size: number): number {
+    if (!(size > 0 && size <= MAX_MESSAGE_BYTES)) throw outOfRange('size', `1 to ${MAX_MESSAGE_BYTES}`, size);
+    const addr = this.#core.allocMessage(size);
+    if (addr === 0) throw exhausted(size + HEADROOM);
+    return addr;
   }
 
   /** One more reference to the object that holds `addr`. */
@@ -79,13 +95,16 @@ export class Zc {
 
   /** One reference less; the last one gives the object back. Any address in the object will do. */
   free(addr: number): void {
-    const result = this.#core.free(addr);
-    if (result < 0) throw refused(this.#core, -result, 'free', addr, 1);
+    const core = this.#core;
+    const result = core.free(addr);
+    if (result < 0) throw refused(core, -result, 'free', addr, 1);
+    // A link that has run out of receive objects wakes nobody: a sleeping loop has to hand it those that come back.
+    if (core.u32[FREE_HEAD] !== core.u32[FREE_TAIL] && !this.stack.turning) this.stack.kick();
   }
 
   /** Bytes from `addr` to the end of its object: 0 when it is in none. */
   room(addr: number): number {
-    const end = this.#core.objectEnd(addr) >>> 0;
+    const end = this.#core.objectEnd(addr);
     return end === 0 ? 0 : end - addr;
   }
 
@@ -99,11 +118,10 @@ export class Zc {
    * while they stay in a small cache.
    */
   view(addr: number, len: number): Uint8Array {
+    this.#mustHold('view', addr, len);
     const slot = (addr >>> 6) & (VIEW_CACHE_ENTRIES - 1);
     const cached = this.#views[slot];
     if (cached !== undefined && cached.byteOffset === addr && cached.length === len) return cached;
-    const wrong = diagnose(this.#core, 'view', addr, len);
-    if (wrong) throw wrong;
     const view = this.memory.subarray(addr, addr + len);
     this.#views[slot] = view;
     return view;
@@ -113,8 +131,7 @@ export class Zc {
   write(addr: number, data: Uint8Array | string): number {
     const len = typeof data === 'string' ? Buffer.byteLength(data) : data.length;
     if (len === 0) return 0;
-    const wrong = diagnose(this.#core, 'write', addr, len);
-    if (wrong) throw wrong;
+    this.#mustHold('write', addr, len);
     if (typeof data === 'string') this.#buffer.write(data, addr, len, 'utf8');
     else this.memory.set(data, addr);
     return len;
@@ -122,7 +139,16 @@ export class Zc {
 
   /** The bytes at `addr` as text. */
   text(addr: number, len: number, encoding: BufferEncoding = 'utf8'): string {
+    if (len === 0) return '';
+    this.#mustHold('text', addr, len);
     return this.#buffer.toString(encoding, addr, addr + len);
+  }
+
+  /** Throws unless [addr, addr + len) lies in one object that is in use. */
+  #mustHold(syscall: string, addr: number, len: number): void {
+    if (len > 0 && addr + len <= this.#core.objectEnd(addr)) return;
+    const wrong = diagnose(this.#core, syscall, addr, len);
+    if (wrong) throw wrong;
   }
 
   /** Room for `capacity` pieces, for recv() and sendv(). */

@@ -25,15 +25,34 @@ export function someUdpConfig(r: Random): Partial<CoreConfig> {
     udpRcvBufDatagrams: r.pick([64, 4, 1]),
   };
 }
+/** Who segments, who fills in checksums, and whether segments are received in runs. */
+const OFFLOADS: readonly number[] = [
+  0,
+  L.CFGF_NO_GSO,
+  L.CFGF_NO_GRO,
+  L.CFGF_NO_GSO | L.CFGF_NO_GRO,
+  L.CFGF_TX_CSUM,
+  L.CFGF_TX_CSUM | L.CFGF_TX_TSO,
+  L.CFGF_TX_CSUM | L.CFGF_TX_TSO | L.CFGF_NO_GRO,
+];
+/** A ring with room for two frames to be cut. */
+const TSO_RING = 64;
 
 export function someConfig(r: Random): Partial<CoreConfig> {
+  const seed = r.u32();
   const flag = (bit: number, n: number): number => (r.oneIn(n) ? 0 : bit);
-  return {
+  const offloads = OFFLOADS[seed % OFFLOADS.length];
+  const config: Partial<CoreConfig> = {
     ...SHORT,
-    seed: BigInt(r.u32()),
+    seed: BigInt(seed),
     congestion: r.pick([L.CC_RENO, L.CC_CUBIC, L.CC_DCTCP]),
     flags:
-      L.CFGF_ARP | L.CFGF_ICMP_ECHO | flag(L.CFGF_TIMESTAMPS, 3) | flag(L.CFGF_SACK, 4) | flag(L.CFGF_WINDOW_SCALE, 4),
+      offloads |
+      L.CFGF_ARP |
+      L.CFGF_ICMP_ECHO |
+      flag(L.CFGF_TIMESTAMPS, 3) |
+      flag(L.CFGF_SACK, 4) |
+      flag(L.CFGF_WINDOW_SCALE, 4),
     tcpFlags:
       flag(L.CFGF_TLP, 3) |
       flag(L.CFGF_FRTO, 3) |
@@ -50,7 +69,12 @@ export function someConfig(r: Random): Partial<CoreConfig> {
     eventRing: r.pick([256, 8]),
     segmentRecords: r.pick([1024, 1024, 64]),
     oooObjects: r.pick([64, 64, 4]),
+    oooTotalObjects: seed & 1 ? 8 : 0,
+    reasmDatagrams: seed & 2 ? 4 : 256,
+    reasmObjects: seed & 4 ? 16 : 1024,
     zones: r.pick([14, 5]),
     maxConnections: r.pick([32, 32, 4]),
   };
+  if (offloads & L.CFGF_TX_TSO) config.txRing = Math.max(config.txRing as number, TSO_RING);
+  return config;
 }

@@ -6,6 +6,7 @@ import { writeAddress } from '../../../src/host/core/address.js';
 import type { Core, CoreConfig, InlineEvent } from '../../../src/host/core/core.js';
 import { type DrivenCore, driveCore } from '../../../src/host/core/driven.js';
 import * as L from '../../../src/host/core/layout.js';
+import { completeFrame } from '../../helpers/driver.js';
 import { testConfig } from '../../helpers/manual.js';
 
 /** `coverage` is an instrumented core with assertions (scripts/lib/coverage.mjs). */
@@ -50,7 +51,7 @@ export function openCores(build: FuzzBuild): Cores {
     open(config, onEvent, address) {
       const full: CoreConfig = { ...testConfig, maxConnections: 32, maxListeners: 8, segmentRecords: 1024, ...config };
       const which = build === 'coverage' ? { module: coverageModule() } : { build };
-      const driven = driveCore(full, { ...which, onEvent });
+      const driven = driveCore(full, { ...which, onEvent, complete: completeFrame });
       const { core } = driven;
       if (build === 'coverage') core.dv.setUint32(FUEL_AT, FUEL, true);
       writeAddress(core.u8, core.scratch, address);

@@ -18,10 +18,11 @@ export interface TablesReport {
 
 export type TablesRequest = { ask: 'report' } | { ask: 'resolve'; address: number[] } | { ask: 'sleep'; ms: number };
 
-const ifname = process.argv[2];
+const [ifname, family] = process.argv.slice(2);
 const core = createFakeCore();
 const sync = await openNetlinkSync(core, ifname, {
   addon: loadNative(),
+  families: [family === 'IPv6' ? 'IPv6' : 'IPv4'],
   warning: (error) => {
     throw error;
   },

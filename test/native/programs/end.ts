@@ -6,13 +6,17 @@
 //   swap        as echo, with the Ethernet, IPv4 and TCP source and destination exchanged
 //   collect     keep the frames
 //   send HEX…   send a frame, its segments separated by blanks
+//   message HEX send a frame of one segment in which payload follows headers of 54 bytes
 //   sleep       from now on, sleep on the link whenever nothing comes
 //   report      → { frames, collected, stats, copied, completed, wakeups, canSleep, cpuMs, … }
 //   steer tcp|udp PORT ON
 //   crash throw|exit|abort
 //   quit        close and end
 import { createInterface } from 'node:readline';
+import { TXF_END, TXF_START } from '../../../src/host/core/layout.js';
 import { openEnd, type RingEnd } from '../ring-end.js';
+
+const ETH_IP_TCP = 14 | (20 << 8) | (20 << 16);
 
 type Mode = 'echo' | 'swap' | 'collect';
 
@@ -120,6 +124,12 @@ createInterface({ input: process.stdin })
       case 'send':
         end.send(...rest.map((hex) => Uint8Array.from(Buffer.from(hex, 'hex'))));
         break;
+      case 'message': {
+        const bytes = Uint8Array.from(Buffer.from(rest[0], 'hex'));
+        end.u8.set(bytes, end.scratch);
+        end.sendRaw([end.scratch, bytes.length, TXF_START | TXF_END, ETH_IP_TCP]);
+        break;
+      }
       case 'sleep':
         sleeping = true;
         break;

@@ -166,7 +166,7 @@ export class Caller {
   #alloc(): void {
     const { core } = this.host;
     const size = this.#r.pick([1, 100, 1000, 4096, 65536, this.#number()]);
-    const addr = core.alloc(size);
+    const addr = this.#r.oneIn(2) ? core.alloc(size) : core.allocMessage(size);
     if (addr === 0) return;
     const length = size >>> 0;
     const end = core.objectEnd(addr);

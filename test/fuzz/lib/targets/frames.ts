@@ -8,6 +8,7 @@ import * as F from '../../../helpers/frames.js';
 import { PEER_MAC } from '../../../helpers/manual.js';
 import { someConfig, someUdpConfig } from '../config.js';
 import { assertEmpty, type Cores, introduce, slotsInUse } from '../cores.js';
+import { inFragments } from '../fragments.js';
 import type { TapeReader } from '../tape.js';
 import type { Target } from '../target.js';
 import { UdpApp } from '../udp/app.js';
@@ -271,7 +272,9 @@ function step(peer: Peer, wild: number): void {
     const frame = peer.frame();
     return r.oneIn(wild) ? peer.mutate(frame) : frame;
   });
-  manual.inject(...frames);
+  // Those of a path with a smaller MTU, or of an attacker.
+  if (r.oneIn(6)) for (const frame of frames) manual.inject(...inFragments(r, frame));
+  else manual.inject(...frames);
   manual.nowUs += r.pick([0, 1, 50, 1000, r.oneIn(200) ? 3e7 : 5000]);
   if (r.oneIn(4)) manual.poll();
   for (const event of manual.events()) peer.onEvent(...event);
@@ -309,6 +312,11 @@ export const frames: Target = {
     'ArpOutReplies',
     'IcmpOutEchoReps',
     'IpInHdrErrors',
+    'IpReasmOKs',
+    'IpReasmFails',
+    'IpReasmTimeout',
+    'IpExtReasmOverlaps',
+    'IcmpOutTimeExcds',
     'TcpActiveOpens',
     'TcpPassiveOpens',
     'TcpRetransSegs',
