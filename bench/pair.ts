@@ -1,36 +1,48 @@
-// Two cores on one memory link, driven by hand in one thread: no event loop, no system call.
+// Two ends in one thread, driven by hand: no event loop, no system call. Either two cores on a memory link, or one core
+// whose transmitted frames are its received ones.
 import { parsePrefix, writeAddress } from '../src/host/core/address.js';
 import { type Core, type CoreConfig, createCore, type InlineEvent, WITHOUT_UDP } from '../src/host/core/core.js';
 import * as L from '../src/host/core/layout.js';
 import type { Link } from '../src/host/link/link.js';
+import { loopbackLink } from '../src/host/link/loopback.js';
 import { memoryLink } from '../src/host/link/memory.js';
-import { type OffloadSwitches, offloadsText } from '../src/host/link/offloads.js';
 import { profiles } from '../src/host/profiles.js';
 
-export interface End {
-  readonly core: Core;
-  readonly link: Link;
-  /** Events of inline sockets; set it before anything happens. */
-  onEvent: InlineEvent;
-  turn(): void;
-}
+export type Join = 'loopback' | 'two instances';
 
 export interface Pair {
-  readonly server: End;
-  readonly client: End;
-  /** What is on, in words. */
-  readonly offloads: string;
-  /** One turn of each. */
+  readonly join: Join;
+  /** On the loopback the same core. */
+  readonly server: Core;
+  readonly client: Core;
+  /** Bytes of one core's memory below its zones: static data, and the tables its configuration sizes. */
+  readonly tableBytes: number;
+  /** Events of inline sockets of all cores; set it before anything happens. */
+  onEvent: (core: Core, handle: number, kind: number, a: number, b: number) => void;
+  /** One turn of each core. */
   turn(): void;
   close(): void;
 }
 
-export const SERVER_ADDRESS = '10.0.0.1';
+export interface PairOptions {
+  mtu?: number;
+  /** False: neither compute nor verify them. */
+  checksums?: boolean;
+  config?: Partial<CoreConfig>;
+  /** Addresses of the client, and of the server on two instances. */
+  clientAddresses?: readonly string[];
+}
 
-export const defaultConfig: Omit<CoreConfig, 'mtu' | 'mac'> = {
+export const SERVER_ADDRESS = '10.0.0.1';
+const CLIENT = '10.0.0.2';
+/** The clock is read once in so many turns: a link stamps it by a register where lunet drives one itself. */
+const TURNS_PER_CLOCK = 16;
+const TURNS_PER_POLL = 16;
+
+const defaultConfig: Omit<CoreConfig, 'mtu' | 'mac'> = {
   ...profiles.datacenter,
   seed: 1n,
-  maxConnections: 16384,
+  maxConnections: 1024,
   maxListeners: 16,
   rxRing: 1024,
   txRing: 4096,
@@ -51,87 +63,97 @@ export const defaultConfig: Omit<CoreConfig, 'mtu' | 'mac'> = {
 
 let hubs = 0;
 
-function openEnd(hub: string, address: string, mtu: number, flags: number, offloads: Partial<OffloadSwitches>): End {
-  const link = memoryLink(hub, { mtu, ...offloads });
-  const { txChecksum, tso } = link.info.offloads;
-  const end = { link, onEvent: (): void => {} } as unknown as { -readonly [K in keyof End]: End[K] };
-  const core = createCore({
-    config: {
-      ...defaultConfig,
-      flags: defaultConfig.flags | flags | (txChecksum ? L.CFGF_TX_CSUM : 0) | (tso ? L.CFGF_TX_TSO : 0),
-      mtu,
-      mac: link.info.mac,
-    },
-    build: 'release',
-    onEvent: (handle, kind, a, b) => end.onEvent(handle, kind, a, b),
-    place: (memory, arenaEnd) =>
-      link.attach({
-        memory,
-        ctl: L.CTL,
-        arenaEnd,
-        zoneCount: defaultConfig.zones,
-        rxZones: defaultConfig.rxZones,
-      }),
-  });
-  const own = parsePrefix(address);
-  writeAddress(core.u8, core.scratch, own.address);
-  core.addressAdd(core.scratch, own.prefixLength);
-  end.core = core;
-  let turns = 0;
-  end.turn = () => {
-    const frames = link.burst();
-    const nowUs = core.dv.getFloat64(L.CTL_CLOCK_NS, true) / 1000;
-    core.ingest(frames, nowUs);
-    if ((++turns & 15) === 0) core.poll(nowUs);
-    else core.flush(nowUs);
-  };
-  return end;
-}
+export function openPair(join: Join, options: PairOptions = {}): Pair {
+  const { mtu = 1500, checksums = true, clientAddresses = [CLIENT] } = options;
+  let nowNs = performance.now() * 1e6;
+  const clockNs = (): number => nowNs;
+  const loopback = join === 'loopback' ? L.CFGF_LOOPBACK : 0;
+  const flags = defaultConfig.flags | loopback | (checksums ? 0 : L.CFGF_TX_NO_CSUM | L.CFGF_RX_TRUST);
+  const config = { ...defaultConfig, ...options.config, mtu, flags };
 
-/** `flags` are added to the default ones (CFGF_TX_NO_CSUM | CFGF_RX_TRUST: no checksums), `offloads` to the link's. */
-export function openPair(mtu = 1500, flags = 0, offloads: Partial<OffloadSwitches> = {}): Pair {
-  const hub = `bench${hubs++}`;
-  const server = openEnd(hub, `${SERVER_ADDRESS}/24`, mtu, flags, offloads);
-  const client = openEnd(hub, '10.0.0.2/24', mtu, flags, offloads);
-  const gso = (flags & L.CFGF_NO_GSO) === 0;
-  const gro = (flags & L.CFGF_NO_GRO) === 0;
-  const words = offloadsText({ ...client.link.info.offloads, gso, gro });
-  return {
-    server,
-    client,
-    offloads: flags & L.CFGF_TX_NO_CSUM ? `no checksums at all; ${words}` : words,
+  function open(link: Link, addresses: readonly string[]): Core {
+    const core: Core = createCore({
+      config: { ...config, mac: link.info.mac },
+      build: 'release',
+      onEvent: ((handle, kind, a, b) => pair.onEvent(core, handle, kind, a, b)) satisfies InlineEvent,
+      place(memory, arenaEnd) {
+        tableBytes = arenaEnd;
+        return link.attach({ memory, ctl: L.CTL, arenaEnd, zoneCount: config.zones, rxZones: config.rxZones });
+      },
+    });
+    for (const address of addresses) {
+      const own = parsePrefix(`${address}/16`);
+      writeAddress(core.u8, core.scratch, own.address);
+      core.addressAdd(core.scratch, own.prefixLength);
+    }
+    return core;
+  }
+
+  let tableBytes = 0;
+  let links: Link[];
+  let cores: Core[];
+  if (join === 'loopback') {
+    links = [loopbackLink({ mtu, clockNs })];
+    cores = [open(links[0], [SERVER_ADDRESS])];
+  } else {
+    const hub = `bench${hubs++}`;
+    links = [memoryLink(hub, { mtu, clockNs }), memoryLink(hub, { mtu, clockNs })];
+    cores = [open(links[0], [SERVER_ADDRESS]), open(links[1], clientAddresses)];
+  }
+  let turns = 0;
+  const pair: Pair = {
+    join,
+    server: cores[0],
+    client: cores[cores.length - 1],
+    tableBytes,
+    onEvent: () => undefined,
     turn() {
-      client.turn();
-      server.turn();
+      turns++;
+      if (turns % TURNS_PER_CLOCK === 0) nowNs = performance.now() * 1e6;
+      const nowUs = nowNs / 1000;
+      for (let i = cores.length - 1; i >= 0; i--) {
+        const core = cores[i];
+        core.ingest(links[i].burst(), nowUs);
+        if (turns % TURNS_PER_POLL === 0) core.poll(nowUs);
+        else core.flush(nowUs);
+      }
     },
     close() {
-      client.link.close();
-      server.link.close();
+      for (const link of links) link.close();
     },
   };
+  return pair;
 }
 
 /** Takes turns until `done`, or throws when it does not come. */
 export function turnUntil(pair: Pair, done: () => boolean, what: string): void {
-  for (let i = 0; i < 1_000_000; i++) {
+  for (let i = 0; i < 10_000_000; i++) {
     if (done()) return;
     pair.turn();
   }
   throw new Error(`${what} did not happen`);
 }
 
-/** Begins a connection from the client to the server; both sockets inline. */
-export function connectInline(end: End, port: number): number {
-  const { core } = end;
+/** Begins a connection from the client to the server; both sockets inline. Returns the client's handle. */
+export function connectInline(pair: Pair, port: number, localAddress?: string): number {
+  const { client: core } = pair;
   writeAddress(core.u8, core.scratch, SERVER_ADDRESS);
-  const handle = core.connect(core.scratch, port, 0, 0, L.SOCK_INLINE);
+  if (localAddress !== undefined) writeAddress(core.u8, core.scratch + 16, localAddress);
+  const local = localAddress === undefined ? 0 : core.scratch + 16;
+  const handle = core.connect(core.scratch, port, local, 0, L.SOCK_INLINE);
   if (handle < 0) throw new Error(`connect failed with errno ${-handle}`);
   return handle;
 }
 
-export function listenInline(end: End, port: number): void {
-  const { core } = end;
+/** Returns the listener's handle. */
+export function listenInline({ server: core }: Pair, port: number, backlog = 511): number {
   core.u8.fill(0, core.scratch, core.scratch + 16);
-  const handle = core.listen(core.scratch, port, 511, L.SOCK_INLINE);
+  const handle = core.listen(core.scratch, port, backlog, L.SOCK_INLINE);
   if (handle < 0) throw new Error(`listen failed with errno ${-handle}`);
+  return handle;
+}
+
+/** A handle's index in its core: below this power of two. */
+export function handleMask({ config }: Core): number {
+  return 2 ** Math.ceil(Math.log2(config.maxConnections + config.maxListeners)) - 1;
 }

@@ -1,9 +1,9 @@
-// Zbuf: allocation, reference counts, address to object.
-import { bench, type Case } from './harness.js';
-import { openPair } from './pair.js';
+// Zbuf: allocation, reference counts, address to object; called by an application (each call crosses from JavaScript into
+// WebAssembly) and by the core itself.
+import { begin, bench, type Case } from './harness.js';
+import { hotCore } from './hot.js';
 
-const pair = openPair();
-const { core } = pair.client;
+const { core } = hotCore();
 const OPERATIONS = 1000;
 
 const cases: Case[] = [64, 2048, 16384, 65536].map((size) => ({
@@ -43,7 +43,23 @@ cases.push(
       for (let i = 0; i < OPERATIONS; i++) core.objectEnd(object + i);
     },
   },
+  {
+    name: 'alloc + free in the core, 2048 B',
+    operations: OPERATIONS,
+    run: () => core.hotAllocFree(OPERATIONS, 2048),
+  },
+  {
+    name: 'dup + free in the core',
+    operations: OPERATIONS,
+    run: () => core.hotDupFree(OPERATIONS, object),
+  },
+  {
+    name: 'address → object in the core',
+    operations: OPERATIONS,
+    run() {
+      core.hotObject(OPERATIONS, object);
+    },
+  },
 );
 
-bench(cases);
-pair.close();
+bench(begin({ what: 'Zbuf, by JavaScript and in the core', link: 'none', offloads: 'none' }), cases);

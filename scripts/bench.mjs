@@ -1,33 +1,54 @@
-// Runs the microbenchmarks, one process each, one after another: dist/bench/**/*.bench.js.
+// Runs the benchmarks, one process each, one after another: dist/bench/**/*.bench.js.
 //
-//   node scripts/bench.mjs [--json] [FILTER …]      --json: one object of all results, by file
+//   node scripts/bench.mjs [--json] [--quick] [NAME …]      a name is a part of a file's: memory
+//
+// --json prints one object of all results, by file, and nothing else; --quick only shows that everything works.
 import { spawnSync } from 'node:child_process';
-import { at, filesBelow } from './lib/step.mjs';
+import { steps } from './build.mjs';
+import { at, filesBelow, Missing, StepError } from './lib/step.mjs';
 
-const json = process.argv.includes('--json');
-const filters = process.argv.slice(2).filter((arg) => arg !== '--json');
-const files = filesBelow('dist/bench', (path) => path.endsWith('.bench.js')).filter(
-  (path) => filters.length === 0 || filters.some((filter) => path.includes(filter)),
-);
-if (files.length === 0) {
-  console.error(
-    filters.length > 0 ? `bench: no file matches ${filters.join(' ')}` : 'bench: bench/ has no .bench.ts file',
-  );
+const flags = process.argv.slice(2).filter((arg) => arg.startsWith('--'));
+const filters = process.argv.slice(2).filter((arg) => !arg.startsWith('--'));
+const json = flags.includes('--json');
+
+function fail(message) {
+  console.error(`bench: ${message}`);
   process.exit(1);
 }
+
+/** What only benchmarks need. The C programs may be missing: then their rows say so. */
+async function build() {
+  try {
+    await steps.hot();
+    await steps.peers();
+  } catch (error) {
+    if (error instanceof Missing) console.error(`bench: missing ${error.message}`);
+    else if (error instanceof StepError) fail(`${error.message}${error.tail ? `\n${error.tail}` : ''}`);
+    else throw error;
+  }
+}
+
+const unknown = flags.filter((flag) => flag !== '--json' && flag !== '--quick');
+if (unknown.length > 0) fail(`there is no option ${unknown.join(' ')}: [--json] [--quick] [NAME …]`);
+const names = filesBelow('dist/bench', (path) => path.endsWith('.bench.js')).map((path) =>
+  path.slice('dist/bench/'.length, -'.bench.js'.length),
+);
+const unmatched = filters.filter((filter) => !names.some((name) => name.includes(filter)));
+if (unmatched.length > 0) fail(`no benchmark matches ${unmatched.join(' ')}: there are ${names.join(', ')}`);
+const chosen = names.filter((name) => filters.length === 0 || filters.some((filter) => name.includes(filter)));
+if (chosen.length === 0) fail('bench/ has no .bench.ts file');
+await build();
 let failed = 0;
 const results = {};
-for (const file of files) {
-  const name = file.slice('dist/bench/'.length, -'.bench.js'.length);
-  if (!json) console.log(`\n${name}`);
-  const args = [at(file), ...(json ? ['--json'] : [])];
-  const { status, stdout } = spawnSync(process.execPath, args, {
+for (const name of chosen) {
+  if (!json) console.log(`\n── ${name} ──`);
+  const { status, stdout } = spawnSync(process.execPath, [at('dist', 'bench', `${name}.bench.js`), ...flags], {
     stdio: ['ignore', json ? 'pipe' : 'inherit', 'inherit'],
     encoding: 'utf8',
-    maxBuffer: 1 << 26,
+    maxBuffer: 1 << 28,
   });
   if (status !== 0) failed++;
-  else if (json) results[name] = JSON.parse(stdout);
+  if (json && stdout !== '') results[name] = JSON.parse(stdout);
 }
 if (json) console.log(JSON.stringify(results, null, 2));
 process.exitCode = failed > 0 ? 1 : 0;

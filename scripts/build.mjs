@@ -1,6 +1,6 @@
 // The build steps. Each is a no-op when its outputs are up to date with its inputs' content.
 //
-//   node scripts/build.mjs [layout] [wasm] [ts] [addon] [xdp]      (all of them when none is named)
+//   node scripts/build.mjs [layout] [wasm] [ts] [addon] [xdp] [peers] [hot]      (all of them when none is named)
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,6 +11,9 @@ import { at, filesBelow, Missing, packageVersion, run, StepError, whenChanged } 
 const ends = (...suffixes) => {
   return (path) => suffixes.some((suffix) => path.endsWith(suffix));
 };
+
+/** TypeScript proper: what lies in a folder `assembly` is AssemblyScript. */
+const isHost = (path) => !path.startsWith('bench/assembly/');
 
 function needPackages() {
   if (!existsSync(at('node_modules'))) throw new StepError('node_modules is missing: run npm run setup');
@@ -99,7 +102,9 @@ async function ts() {
   needPackages();
   return whenChanged({
     name: 'ts',
-    inputs: ['tsconfig.json', ...['src', 'test', 'bench'].flatMap((dir) => filesBelow(dir, ends('.ts')))],
+    inputs: ['tsconfig.json', ...['src', 'test', 'bench'].flatMap((dir) => filesBelow(dir, ends('.ts')))].filter(
+      isHost,
+    ),
     extra: `tsc ${packageVersion('typescript')} types ${packageVersion('@types/node')}`,
     outputs: ['dist/src'],
     make: async () => {
@@ -173,8 +178,56 @@ async function xdp() {
   });
 }
 
+/** The core with entries for microbenchmarks, of the same sources and options as the release build: build/bench/hot.wasm. */
+async function hot() {
+  needPackages();
+  const config = 'build/bench/asconfig.json';
+  return whenChanged({
+    name: 'hot',
+    inputs: ['asconfig.json', ...filesBelow('assembly', ends('.ts')), ...filesBelow('bench/assembly', ends('.ts'))],
+    extra: `asc ${packageVersion('assemblyscript')}`,
+    outputs: ['build/bench/hot.wasm'],
+    make: async () => {
+      const { options, targets } = JSON.parse(readFileSync(at('asconfig.json'), 'utf8'));
+      const { textFile: _, ...release } = targets.release;
+      mkdirSync(at('build', 'bench'), { recursive: true });
+      // asc takes paths in a configuration relative to it.
+      const target = { ...release, outFile: 'hot.wasm' };
+      writeFileSync(
+        at(config),
+        JSON.stringify({ entries: ['../../bench/assembly/hot.ts'], options, targets: { hot: target } }),
+      );
+      const asc = at('node_modules', 'assemblyscript', 'bin', 'asc.js');
+      await run([process.execPath, asc, '--config', config, '--target', 'hot']);
+    },
+  });
+}
+
+/** The kernel's side of the benchmarks in C: build/bench/rpc. */
+async function peers() {
+  const sources = filesBelow('bench/kernel', ends('.c'));
+  if (sources.length === 0) throw new StepError('bench/kernel/ has no .c file');
+  let gcc;
+  try {
+    gcc = await run(['gcc', '--version']);
+  } catch {
+    throw new Missing('gcc (for the benchmarks against the kernel in C)');
+  }
+  return whenChanged({
+    name: 'peers',
+    inputs: filesBelow('bench/kernel', ends('.c', '.h')),
+    extra: gcc.split('\n')[0],
+    outputs: ['build/bench/rpc'],
+    make: async () => {
+      mkdirSync(at('build', 'bench'), { recursive: true });
+      const flags = ['-std=c11', '-D_GNU_SOURCE', '-O2', '-Wall', '-Wextra', '-Werror'];
+      await run(['gcc', ...flags, '-o', 'build/bench/rpc', ...sources, '-lm']);
+    },
+  });
+}
+
 /** Steps by name; each resolves to whether it had anything to do. */
-export const steps = { layout, wasm, ts, addon, xdp };
+export const steps = { layout, wasm, ts, addon, xdp, peers, hot };
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(steps);

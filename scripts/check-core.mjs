@@ -30,7 +30,7 @@ function biome(...args) {
 }
 
 function main(write) {
-  const files = filesBelow('assembly', (path) => path.endsWith('.ts'));
+  const files = ['assembly', 'bench/assembly'].flatMap((dir) => filesBelow(dir, (path) => path.endsWith('.ts')));
   if (files.length === 0) return true;
   rmSync(at(COPY), { recursive: true, force: true });
   for (const file of files) {

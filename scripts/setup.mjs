@@ -136,6 +136,7 @@ const plan = [
   { name: 'host (TypeScript)', act: steps.ts, required: true },
   { name: 'shim (addon)', act: steps.addon },
   { name: 'XDP program', act: steps.xdp },
+  { name: 'benchmark peers', act: steps.peers },
   { name: 'hugepages', act: reserveHugepages },
 ];
 

@@ -23,6 +23,9 @@ const expected = [
   /kept: first second third\nfreed twice: ERR_LUNET_ZBUF_FREED/,
   /echo: once a burst/,
   /through the proxy: there and back/,
+  /read: block 42\nERR_RPC_APPLICATION 404 no such block/,
+  /rpc: no copy/,
+  /stream: PIECE BY PIECE/,
 ];
 
 test.before(() => {

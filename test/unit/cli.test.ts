@@ -72,11 +72,13 @@ test('sizes take units', () => {
 });
 
 test('stacks are named as stack:mode', () => {
-  assert.equal(parseStacks('lunet:zc,kernel'), [
+  assert.equal(parseStacks('lunet:zc,kernel,lunet:rpc,kernel:rpc'), [
     { stack: 'lunet', mode: 'zc' },
     { stack: 'kernel', mode: 'copy' },
+    { stack: 'lunet', mode: 'rpc' },
+    { stack: 'kernel', mode: 'rpc' },
   ]);
-  assert.throws(() => parseStacks('lunet'), /lunet:zc, lunet:copy, kernel/);
+  assert.throws(() => parseStacks('lunet'), /lunet:zc, lunet:copy, lunet:rpc, kernel/);
 });
 
 test('CPU lists are read in the kernel’s format', () => {
@@ -102,12 +104,15 @@ for (const [args, status, stream, text] of [
   [['--help'], 0, 'stdout', /knbench/],
   [['nope'], 2, 'stderr', /no command "nope"/],
   [['toString'], 2, 'stderr', /no command "toString"/],
-  [['knbench'], 2, 'stderr', /server, client or run/],
+  [['knbench'], 2, 'stderr', /server, client, run or figures/],
   [['knbench', '--help'], 0, 'stdout', /knbench server/],
   [['knbench', 'run', '--help'], 0, 'stdout', /--stacks LIST/],
+  [['knbench', 'figures', '--help'], 0, 'stdout', /--report FILE/],
   [['knbench', 'run', '--bogus'], 2, 'stderr', /--bogus/],
   [['knbench', 'run', '--seconds', 'x'], 2, 'stderr', /--seconds/],
   [['knbench', 'run', '--threads', '2'], 2, 'stderr', /--threads/],
+  [['knbench', 'run', '--stacks', 'kernel:poll'], 2, 'stderr', /kernel:epoll, kernel:busy/],
+  [['knbench', 'run', '--link', 'xdp,memif,xdp'], 2, 'stderr', /--link/],
   [['knbench', 'client', '--stack', 'kernel'], 2, 'stderr', /--server is required/],
   [['knbench', 'server', '--link', 'memory:x'], 2, 'stderr', /one process/],
   [['demo', '--help'], 0, 'stdout', /usage: lunet demo/],
@@ -119,6 +124,14 @@ for (const [args, status, stream, text] of [
     assert.match(result[stream], text);
   });
 }
+
+test('a veth pair of its own is not to be had by an ordinary user, and that is said', () => {
+  const ordinary = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
+  const args = [MAIN, 'knbench', 'run', '--link', 'memif,xdp', '--seconds', '0.01'];
+  const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', ...ordinary });
+  assert.is(status, 1);
+  assert.match(stderr, /--link xdp needs root/);
+});
 
 test('a reader that goes away ends the command quietly', async () => {
   const child = spawn(process.execPath, [MAIN, 'knbench', 'run', '--help'], { stdio: ['ignore', 'pipe', 'pipe'] });

@@ -3,7 +3,14 @@ import * as assert from 'uvu/assert';
 import { bytes, count, ratio } from '../../src/host/knbench/format.js';
 import { latencyRecorder, percentileUs, toHistogram } from '../../src/host/knbench/histogram.js';
 import { reportHtml } from '../../src/host/knbench/report.js';
-import { type Contender, failedRecord, markBaseline, recordOf, summarize } from '../../src/host/knbench/results.js';
+import {
+  type Contender,
+  failedRecord,
+  markBaseline,
+  mediansOf,
+  recordOf,
+  summarize,
+} from '../../src/host/knbench/results.js';
 import type { EndInfo, RunRecord } from '../../src/host/knbench/types.js';
 
 const info: EndInfo = {
@@ -16,9 +23,9 @@ const info: EndInfo = {
   driverCopies: '1 on transmit',
 };
 const cell = { sizeBytes: 4096, depth: 1, connections: 1 };
-const zc: Contender = { stack: 'lunet', mode: 'zc', placement: 'two CPUs' };
-const oneCpu: Contender = { stack: 'kernel', mode: 'copy', placement: 'one CPU' };
-const twoCpus: Contender = { stack: 'kernel', mode: 'copy', placement: 'two CPUs' };
+const zc: Contender = { stack: 'lunet', mode: 'zc', placement: 'two CPUs', wire: 'direct' };
+const oneCpu: Contender = { stack: 'kernel', mode: 'copy', placement: 'one CPU', wire: 'direct' };
+const twoCpus: Contender = { stack: 'kernel', mode: 'copy', placement: 'two CPUs', wire: 'direct' };
 const usage = { cpuSeconds: 1, copiedBytes: 0, retransmits: 0 };
 
 function record(who: Contender, round: number, rpcs: number, latencyNs: number): RunRecord {
@@ -113,6 +120,40 @@ test('the faster kernel placement is the baseline, and ratios are against it', (
   );
   assert.is(summary.entries[0].rpcRatio, 4);
   assert.ok(Math.abs(summary.entries[0].p99Ratio - 0.2) < 0.001);
+});
+
+test('like is compared with like: a veth pair has a baseline of its own, with its offloads or without', () => {
+  const onVeth: Contender = { ...zc, wire: 'veth' };
+  const offloaded: Contender = { ...oneCpu, wire: 'veth' };
+  const bare: Contender = { ...oneCpu, mode: 'epoll', wire: 'bare veth' };
+  const records = [
+    ...sample(),
+    ...[1, 2, 3].flatMap((round) => [
+      record(onVeth, round, 60_000 + round, 9000),
+      record(offloaded, round, 20_000, 9000),
+      record(bare, round, 30_000, 9000),
+    ]),
+  ];
+  markBaseline(records.map(({ result }) => result));
+  const [summary] = summarize(records);
+  assert.equal(
+    summary.entries.filter(({ baseline }) => baseline).map(({ name }) => name),
+    ['kernel (one CPU)', 'kernel epoll (one CPU, bare veth)'],
+  );
+  const [lunet] = summary.entries.filter(({ name }) => name === 'lunet zc (veth)');
+  assert.is(lunet.rpcRatio, 60_002 / 30_000);
+  assert.equal(lunet.rpcPerSecondRange, [30_000.5, 30_001.5]);
+  const [row] = mediansOf([summary]).filter((one) => (one as { name: string }).name === 'lunet zc (veth)');
+  const { sizeBytes, rpcPerSecond, rpcPerSecondMin, rpcPerSecondMax } = row as Record<string, unknown>;
+  assert.equal([sizeBytes, rpcPerSecond, rpcPerSecondMin, rpcPerSecondMax], [4096, 30_001, 30_000.5, 30_001.5]);
+});
+
+test('of each program the better placement is told apart', () => {
+  const [summary] = summarize(sample());
+  assert.equal(
+    summary.entries.filter(({ bestPlacement }) => bestPlacement).map(({ name }) => name),
+    ['lunet zc', 'kernel (one CPU)'],
+  );
 });
 
 test('a failed run is a row with an error and no influence on medians', () => {

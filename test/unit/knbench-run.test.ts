@@ -5,7 +5,7 @@ import type { RunResult } from '../../src/host/knbench/types.js';
 
 const options: RunOptions = {
   stacks: [{ stack: 'kernel', mode: 'copy' }],
-  link: 'memory:',
+  links: ['memory:'],
   sizesBytes: [16, 4096, 100_000],
   depths: [1, 3],
   connections: [1, 2],
@@ -41,7 +41,7 @@ test('the kernel answers every byte of every cell in one thread', async () => {
 test('the kernel runs in two processes on one CPU and on two, one of them the baseline', async () => {
   const seen: Progress[] = [];
   const results = await run({
-    link: 'memif',
+    links: ['memif'],
     sizesBytes: [64],
     depths: [1],
     connections: [1],
@@ -66,6 +66,15 @@ test('the kernel runs in two processes on one CPU and on two, one of them the ba
   );
 });
 
+for (const stack of ['lunet', 'kernel'] as const) {
+  test(`programs of lunet/rpc answer every byte of every cell on ${stack}`, async () => {
+    const results = await run({ stacks: [{ stack, mode: 'rpc' }] });
+    assert.is(results.length, 12);
+    check(results);
+    if (stack === 'lunet') for (const { copiedBytes } of results) assert.is(copiedBytes, 0);
+  });
+}
+
 for (const mode of ['zc', 'copy'] as const) {
   test(`lunet ${mode} answers every byte of every cell on a memory link`, async () => {
     const results = await run({ stacks: [{ stack: 'lunet', mode }] });
@@ -81,7 +90,7 @@ for (const mode of ['zc', 'copy'] as const) {
 test('what cannot open is an error in every row, with the reason', async () => {
   const results = await run({
     stacks: [{ stack: 'lunet', mode: 'zc' }],
-    link: 'nowhere:x',
+    links: ['nowhere:x'],
     sizesBytes: [64],
     cpus: [],
   });

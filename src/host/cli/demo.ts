@@ -28,7 +28,7 @@ const spec: CommandSpec = {
   },
 };
 
-const plan: Omit<RunOptions, 'link' | 'cpus' | 'mtu' | 'trustLink'> = {
+const plan: Omit<RunOptions, 'links' | 'cpus' | 'mtu' | 'trustLink'> = {
   stacks: [
     { stack: 'lunet', mode: 'zc' },
     { stack: 'lunet', mode: 'copy' },
@@ -57,7 +57,7 @@ async function bestLink(settings: Settings): Promise<{ link: string; why: string
     seconds: 0.05,
     warmupSeconds: 0.05,
     rounds: 1,
-    link: 'memif',
+    links: ['memif'],
     ...settings,
   });
   const failure = trial.result.error;
@@ -91,7 +91,7 @@ export async function demo(args: readonly string[]): Promise<number> {
   const records = await runMatrix({
     ...plan,
     ...settings,
-    link,
+    links: [link],
     onProgress: ({ done, total, what }) => {
       const elapsed = Math.round((Date.now() - begin) / 1000);
       progress.show(`lunet demo: ${done}/${total}, ${elapsed} s: ${what}`);

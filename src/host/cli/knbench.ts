@@ -1,9 +1,13 @@
+import { fileURLToPath } from 'node:url';
 import { closeEnds, openEnds, usageOf } from '../knbench/agent.js';
+import { paperPlan } from '../knbench/figures.js';
 import { conditionLines, errorLines, SUMMARY_HEADER, SUMMARY_TEXT_COLUMNS, summaryRow } from '../knbench/format.js';
 import { MAX_DEPTH, MAX_MESSAGE_BYTES, MIN_MESSAGE_BYTES } from '../knbench/frame.js';
-import { type Contender, recordOf, summarize } from '../knbench/results.js';
+import { type Contender, mediansOf, recordOf, summarize } from '../knbench/results.js';
 import { allowedCpus, isMemoryLink, type RunOptions, runMatrix } from '../knbench/run.js';
 import type { EndSpec, Mode, RunRecord, StackName } from '../knbench/types.js';
+import { versions, versionsText } from '../knbench/versions.js';
+import { isVeth } from '../knbench/wire.js';
 import {
   type CommandSpec,
   helpText,
@@ -17,16 +21,36 @@ import {
   UsageError,
   type Values,
 } from './args.js';
+import { figures } from './figures.js';
 import { print, progressLine, table } from './output.js';
 
+const FIGURES = fileURLToPath(new URL('../../../../build/knbench-figures.html', import.meta.url));
 const MAX_CONNECTIONS = 10_000;
 const MAX_ROUNDS = 1000;
 const MAX_SECONDS = 86_400;
+/** Larger frames do not fit into an AF_XDP chunk. */
+const MAX_VETH_MTU = 3400;
 const DEFAULT_PORT = '7077';
+
+type StackChoice = 'lunet:zc' | 'lunet:copy' | 'lunet:rpc' | 'kernel' | 'kernel:rpc' | 'kernel:epoll' | 'kernel:busy';
+const STACKS: Readonly<Record<StackChoice, { stack: StackName; mode: Mode }>> = {
+  'lunet:zc': { stack: 'lunet', mode: 'zc' },
+  'lunet:copy': { stack: 'lunet', mode: 'copy' },
+  'lunet:rpc': { stack: 'lunet', mode: 'rpc' },
+  kernel: { stack: 'kernel', mode: 'copy' },
+  'kernel:rpc': { stack: 'kernel', mode: 'rpc' },
+  'kernel:epoll': { stack: 'kernel', mode: 'epoll' },
+  'kernel:busy': { stack: 'kernel', mode: 'busy' },
+};
+const STACK_NAMES = Object.keys(STACKS) as StackChoice[];
 
 const stackOptions: Record<string, OptionSpec> = {
   stack: { value: 'lunet|kernel', help: 'whose TCP', default: 'lunet' },
-  mode: { value: 'zc|copy', help: 'lunet: zero copy on the core’s events, or copy through lunet/net', default: 'zc' },
+  mode: {
+    value: 'zc|copy|rpc',
+    help: 'lunet: zero copy on the core’s events, or copy through lunet/net; either stack: programs of lunet/rpc',
+    default: 'zc',
+  },
   link: { value: 'URI', help: 'lunet: the link, such as memif:/run/k.sock?role=server or xdp:eth1' },
   address: { value: 'ADDRESS', help: 'own address; lunet: with its prefix length (10.77.0.1/24)' },
   port: { value: 'N', help: 'TCP port of the server', default: DEFAULT_PORT },
@@ -66,24 +90,50 @@ const runSpec: CommandSpec = {
   name: 'knbench run',
   summary: 'Starts both ends as pinned processes and compares stacks round by round.',
   options: {
-    stacks: { value: 'LIST', help: 'of lunet:zc, lunet:copy, kernel', default: 'lunet:zc,lunet:copy,kernel' },
-    link: { value: 'URI', help: 'lunet’s link: memif, memif:PATH, memory:, or the server’s link', default: 'memif' },
+    stacks: { value: 'LIST', help: `of ${STACK_NAMES.join(', ')}`, default: 'lunet:zc,lunet:copy,kernel' },
+    link: {
+      value: 'LIST',
+      help: 'memif, memif:PATH, memory:, or the server’s link; xdp: a veth pair of the run’s own; both with a comma',
+      default: 'memif',
+    },
     'client-link': { value: 'URI', help: 'the client’s link where it is not the same' },
     mtu: stackOptions.mtu,
+    'veth-mtu': { value: 'BYTES', help: 'xdp: MTU of the veth pair, for lunet and kernel', default: '1500' },
     'trust-link': stackOptions['trust-link'],
     ...workloadOptions,
-    rounds: { value: 'N', help: 'times every stack has its turn', default: '3' },
+    medians: { help: 'with --json: medians, least and most of each stack and cell instead of single runs' },
+    rounds: { value: 'N', help: 'times every stack has its turn', default: '5' },
     cpus: { value: 'A,B', help: 'CPUs of server and client (default: the first two allowed)' },
   },
   notes: [
-    'kernel runs with both ends on one CPU and on two; the faster of the two is the baseline of a cell.',
-    'memory: has both ends in one process and one thread, and so has the kernel then.',
+    'kernel is node:net; kernel:epoll and kernel:busy are a C program that waits in epoll, or asks without waiting.',
+    'The kernel runs with both ends on one CPU and on two (busy: two); its fastest in a cell is the baseline.',
+    'memory: has both ends in one process and one thread, and so has node:net then.',
+    'xdp needs root. lunet is compared with the kernel on the same veth pair, with its offloads and without.',
   ],
+};
+
+const { medians: _, ...comparison } = runSpec.options;
+const figuresSpec: CommandSpec = {
+  name: 'knbench figures',
+  summary: 'Throughput by message size and by iodepth, and latency: Figures 9, 10 and 11 of the LUNA paper, here.',
+  options: {
+    ...comparison,
+    stacks: { ...runSpec.options.stacks, default: STACK_NAMES.filter((name) => STACKS[name].mode !== 'rpc').join(',') },
+    sizes: { value: 'LIST', help: 'message sizes at iodepth 1', default: paperPlan.sizesBytes.join(',') },
+    depths: { value: 'LIST', help: 'iodepths at 4 KiB', default: paperPlan.depths.join(',') },
+    connections: { value: 'N', help: 'long-lived connections', default: String(paperPlan.connections) },
+    seconds: { ...workloadOptions.seconds, default: '0.5' },
+    warmup: { ...workloadOptions.warmup, default: '0.2' },
+    json: { help: 'print one object: figures, medians of every cell, single runs, conditions' },
+    report: { value: 'FILE', help: 'where the HTML report goes', default: 'build/knbench-figures.html' },
+  },
+  notes: runSpec.notes ?? [],
 };
 
 function endSpec(role: 'server' | 'client', values: Values): EndSpec {
   const stack = oneOf<StackName>(values.required('stack'), 'stack', ['lunet', 'kernel']);
-  const mode = oneOf<Mode>(values.required('mode'), 'mode', ['zc', 'copy']);
+  const mode = oneOf<Mode>(values.required('mode'), 'mode', ['zc', 'copy', 'rpc']);
   const port = integer(values.required('port'), 'port', 1, 65535);
   const address = values.text('address');
   const mtu = values.text('mtu');
@@ -95,7 +145,7 @@ function endSpec(role: 'server' | 'client', values: Values): EndSpec {
   return {
     role,
     stack,
-    mode: stack === 'kernel' ? 'copy' : mode,
+    mode: stack === 'kernel' && mode === 'zc' ? 'copy' : mode,
     port,
     trustLink: values.flag('trust-link'),
     ...(link !== undefined ? { link } : {}),
@@ -127,25 +177,17 @@ function workloads(values: Values): Workloads {
 }
 
 export function parseStacks(text: string): { stack: StackName; mode: Mode }[] {
-  return list(text, (name) => oneOf(name, 'stacks', ['lunet:zc', 'lunet:copy', 'kernel'])).map((name) =>
-    name === 'kernel'
-      ? { stack: 'kernel', mode: 'copy' }
-      : { stack: 'lunet', mode: name === 'lunet:zc' ? 'zc' : 'copy' },
-  );
+  return list(text, (name) => STACKS[oneOf(name, 'stacks', STACK_NAMES)]);
 }
 
-async function report(records: readonly RunRecord[], json: boolean): Promise<number> {
-  if (json) {
-    await print(
-      JSON.stringify(
-        records.map((record) => record.result),
-        null,
-        2,
-      ),
-    );
+async function report(records: readonly RunRecord[], values: Values): Promise<number> {
+  const cells = summarize(records);
+  if (values.flag('json')) {
+    const objects = values.flag('medians') ? mediansOf(cells) : records.map((record) => record.result);
+    await print(JSON.stringify(objects, null, 2));
   } else {
-    const rows = summarize(records).flatMap((cell) => cell.entries.map((entry) => summaryRow(cell, entry)));
-    const lines = [...conditionLines(records), ...errorLines(records)];
+    const rows = cells.flatMap((cell) => cell.entries.map((entry) => summaryRow(cell, entry)));
+    const lines = [...conditionLines(records), versionsText(versions()), ...errorLines(records)];
     await print([table(SUMMARY_HEADER, rows, SUMMARY_TEXT_COLUMNS), '', ...lines].join('\n'));
   }
   return records.every(({ result }) => result.errors === 0) ? 0 : 1;
@@ -170,7 +212,7 @@ async function client(values: Values): Promise<number> {
   const ends = await openEnds(spec);
   const { client: end } = ends;
   if (end === undefined) throw new Error('the client end did not open');
-  const who: Contender = { stack: spec.stack, mode: spec.mode, placement: 'by hand' };
+  const who: Contender = { stack: spec.stack, mode: spec.mode, placement: 'by hand', wire: 'direct' };
   const progress = progressLine();
   const records: RunRecord[] = [];
   try {
@@ -198,7 +240,18 @@ async function client(values: Values): Promise<number> {
     progress.end();
     await closeEnds(ends);
   }
-  return report(records, values.flag('json'));
+  return report(records, values);
+}
+
+/** A direct link, the veth pair, or one of each. */
+function linkList(text: string): string[] {
+  // A link of a scheme's own may hold commas (xdp:eth1?ports=80,443): only the ends can be the bare `xdp`.
+  const match = /^(?:(xdp:?),)?(.+?)(?:,(xdp:?))?$/.exec(text.trim());
+  const links = [match?.[1], match?.[2], match?.[3]].filter((link) => link !== undefined);
+  if (links.length === 0 || links.filter(isVeth).length > 1) {
+    throw new UsageError(`--link takes a link, xdp, or both (memif,xdp), not "${text}"`);
+  }
+  return links;
 }
 
 export function runOptions(values: Values): RunOptions {
@@ -208,7 +261,8 @@ export function runOptions(values: Values): RunOptions {
   return {
     ...workloads(values),
     stacks: parseStacks(values.required('stacks')),
-    link: values.required('link'),
+    links: linkList(values.required('link')),
+    vethMtu: integer(values.required('veth-mtu'), 'veth-mtu', 576, MAX_VETH_MTU),
     trustLink: values.flag('trust-link'),
     rounds: integer(values.required('rounds'), 'rounds', 1, MAX_ROUNDS),
     cpus: cpus === undefined ? allowedCpus().slice(0, 2) : list(cpus, (t) => integer(t, 'cpus', 0, 4095)).slice(0, 2),
@@ -224,16 +278,25 @@ async function run(values: Values): Promise<number> {
     ...options,
     onProgress: ({ done, total, what }) => progress.show(`knbench: ${done}/${total} ${what}`),
   }).finally(() => progress.end());
-  return report(records, values.flag('json'));
+  return report(records, values);
+}
+
+function drawFigures(values: Values): Promise<number> {
+  const options = runOptions(values);
+  const given = values.required('report');
+  const report = given === figuresSpec.options.report.default ? FIGURES : given;
+  const connections = integer(values.required('connections'), 'connections', 1, MAX_CONNECTIONS);
+  return figures(options, { ...options, connections }, report, values.flag('json'));
 }
 
 const subcommands: Readonly<Record<string, { spec: CommandSpec; run: (values: Values) => Promise<number> }>> = {
   server: { spec: serverSpec, run: server },
   client: { spec: clientSpec, run: client },
   run: { spec: runSpec, run },
+  figures: { spec: figuresSpec, run: drawFigures },
 };
 
-const HELP = `usage: lunet knbench server|client|run [options]
+const HELP = `usage: lunet knbench server|client|run|figures [options]
 
 An RPC benchmark: requests and responses of one size over long-lived connections, a fixed number in flight on each.
 
@@ -250,7 +313,7 @@ export async function knbench(args: readonly string[]): Promise<number> {
   }
   const subcommand = name !== undefined && Object.hasOwn(subcommands, name) ? subcommands[name] : undefined;
   if (subcommand === undefined) {
-    throw new UsageError(name === undefined ? 'server, client or run?' : `there is no "${name}"`);
+    throw new UsageError(name === undefined ? 'server, client, run or figures?' : `there is no "${name}"`);
   }
   const values = parseCommand(subcommand.spec, rest);
   if (values === 'help') {

@@ -20,18 +20,30 @@ export async function openEnds(spec: EndSpec): Promise<Ends> {
       ? { server: await lunet.openLunetServer(spec) }
       : { client: await lunet.openLunetClient(spec) };
   }
-  const kernel = await import('./kernel.js');
-  if (spec.role === 'client') return { client: await kernel.openKernelClient(spec) };
-  const server = await kernel.openKernelServer(spec);
+  const kernel = await kernelEnds(spec);
+  if (spec.role === 'client') return { client: await kernel.client(spec) };
+  const server = await kernel.server(spec);
   if (spec.role === 'server') return { server };
-  return { server, client: await kernel.openKernelClient({ ...spec, port: server.info.port }) };
+  return { server, client: await kernel.client({ ...spec, port: server.info.port }) };
+}
+
+async function kernelEnds({ mode }: EndSpec): Promise<{
+  server(spec: EndSpec): Promise<ServerEnd>;
+  client(spec: EndSpec): Promise<ClientEnd>;
+}> {
+  if (mode === 'copy' || mode === 'rpc') {
+    const kernel = await import('./kernel.js');
+    return { server: kernel.openKernelServer, client: kernel.openKernelClient };
+  }
+  const program = await import('./program.js');
+  return { server: program.openProgramServer, client: program.openProgramClient };
 }
 
 export function usageOf(ends: Ends): Usage {
   const cpu = process.cpuUsage();
   const totals = [ends.server?.totals(), ends.client?.totals()].filter((t) => t !== undefined);
   return {
-    cpuSeconds: (cpu.user + cpu.system) / 1e6,
+    cpuSeconds: totals.reduce((sum, t) => sum + (t.cpuSeconds ?? 0), (cpu.user + cpu.system) / 1e6),
     copiedBytes: totals.reduce((sum, t) => sum + t.copiedBytes, 0),
     retransmits: totals.reduce((sum, t) => sum + t.retransmits, 0),
   };

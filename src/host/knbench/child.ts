@@ -1,6 +1,7 @@
-import { type ChildProcess, execFile, fork } from 'node:child_process';
+import { type ChildProcess, execFile, type SpawnOptions, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import type { Namespace } from '../netns.js';
 import type { Command, Reply } from './types.js';
 
 const AGENT = fileURLToPath(new URL('./agent.js', import.meta.url));
@@ -25,11 +26,18 @@ export class Child {
   private stderr = '';
   private gone: string | undefined;
 
-  private constructor(readonly name: string) {
-    this.process = fork(AGENT, [], {
+  private constructor(
+    readonly name: string,
+    namespace: Namespace | undefined,
+  ) {
+    const options: SpawnOptions = {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       env: { ...process.env, LUNET_KNBENCH_AGENT: '1' },
-    });
+    };
+    this.process =
+      namespace === undefined
+        ? spawn(process.execPath, [AGENT], options)
+        : namespace.spawn(process.execPath, [AGENT], options);
     running.add(this);
     this.process.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.stderr = (this.stderr + text).slice(-STDERR_BYTES);
@@ -43,11 +51,11 @@ export class Child {
   }
 
   /**
-   * Starts a process and pins its main thread to `cpu`. V8's helper threads stay free to run elsewhere, so that
+   * Starts a process, in a network namespace of its own if need be, and pins its main thread to `cpu`. V8's helper threads stay free to run elsewhere, so that
    * compilation and garbage collection do not wait behind a polling loop; that is the same for every stack.
    */
-  static async start(name: string, cpu: number | undefined): Promise<Child> {
-    const child = new Child(name);
+  static async start(name: string, cpu: number | undefined, namespace?: Namespace): Promise<Child> {
+    const child = new Child(name, namespace);
     try {
       await child.expect('ready', START_SECONDS);
       if (cpu !== undefined) await run('taskset', ['-cp', String(cpu), String(child.process.pid)]);

@@ -17,6 +17,10 @@ export const micros = (value: number): string =>
 export const ratio = (value: number): string =>
   Number.isFinite(value) ? `${value >= 10 ? value.toFixed(0) : value.toFixed(2)}×` : '–';
 
+/** Least and most: `61 k–64 k`. */
+export const span = ([low, high]: readonly [number, number], text: (value: number) => string): string =>
+  Number.isFinite(low) ? `${text(low)}–${text(high)}` : '–';
+
 export function bytes(value: number): string {
   if (value === 0) return '0';
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
@@ -31,9 +35,11 @@ export const SUMMARY_HEADER: readonly string[] = [
   'iodepth',
   'stack',
   'RPC/s',
+  'min–max',
   'ratio',
   'p50 µs',
   'p99 µs',
+  'min–max',
   'ratio',
   'p99.9 µs',
   'Gbps',
@@ -46,7 +52,7 @@ export const SUMMARY_HEADER: readonly string[] = [
 /** Columns of the header that hold text. */
 export const SUMMARY_TEXT_COLUMNS = 3;
 
-/** Ratios are against the kernel at its better placement, whose row says so. */
+/** Ratios are against the kernel at its best on a comparable wire, whose row says 1. Ranges are those of the rounds. */
 export function summaryRow(cell: CellSummary, entry: Summary): string[] {
   const onBaseline = entry.baseline ? '1' : undefined;
   return [
@@ -54,9 +60,11 @@ export function summaryRow(cell: CellSummary, entry: Summary): string[] {
     String(cell.depth),
     entry.name,
     count(entry.rpcPerSecond),
+    span(entry.rpcPerSecondRange, count),
     onBaseline ?? ratio(entry.rpcRatio),
     micros(entry.p50Us),
     micros(entry.p99Us),
+    span(entry.p99UsRange, micros),
     onBaseline ?? ratio(entry.p99Ratio),
     micros(entry.p999Us),
     fixed(entry.gbps, 2),
@@ -67,18 +75,19 @@ export function summaryRow(cell: CellSummary, entry: Summary): string[] {
   ];
 }
 
-/** A line per stack: link, MTU, offloads, hugepages, and what its driver copies. */
+/** A line per stack and wire: link, MTU, offloads, hugepages, CPUs, and what its driver copies. */
 export function conditionLines(records: readonly RunRecord[]): string[] {
-  const lines = new Set<string>();
+  const lines = new Map<string, Set<string>>();
   for (const { result } of records) {
     if (result.error !== undefined) continue;
-    const { stack, link, driver, mtu, offloads, hugepages, driverCopies } = result;
+    const { stack, wire, link, driver, mtu, offloads, hugepages, driverCopies, placement } = result;
     // The socket path of a memif says nothing, and is another one every time.
-    const name = stack === 'lunet' ? `${link.split(':')[0]} (${driver})` : link;
+    const name = stack === 'lunet' ? `${link.split(':')[0]} (${driver})` : wire === 'direct' ? link : `veth (${link})`;
     const pages = stack === 'lunet' ? `, ${hugepages ? 'on hugepages' : 'without hugepages'}` : '';
-    lines.add(`${stack}: ${name}, MTU ${mtu}, offloads: ${offloads}${pages}; copies per payload byte: ${driverCopies}`);
+    const line = `${stack}: ${name}, MTU ${mtu}, offloads: ${offloads}${pages}; copies per payload byte: ${driverCopies}`;
+    lines.set(line, (lines.get(line) ?? new Set()).add(placement));
   }
-  return [...lines];
+  return [...lines].map(([line, placements]) => `${line}; on ${[...placements].join(' and on ')}`);
 }
 
 /** Errors by text, each once, with how often it came. */

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import type { ClientEnd, EndTotals, ServerEnd } from './meter.js';
+import { kernelRpc, listenRpc, runRpcClient } from './rpc.js';
 import { echo, runStreamClient, streamNet } from './stream.js';
 import type { EndInfo, EndSpec } from './types.js';
 
@@ -11,7 +12,7 @@ import type { EndInfo, EndSpec } from './types.js';
 const kernelNet = streamNet({ createServer, connect });
 
 /** Retransmitted segments of the network namespace: node:net shows no counter per connection. */
-function kernelTotals(): EndTotals {
+export function kernelTotals(): EndTotals {
   let retransmits = 0;
   try {
     const lines = readFileSync('/proc/net/snmp', 'utf8').split('\n');
@@ -56,7 +57,7 @@ function mtuOf(name: string): number {
   }
 }
 
-function kernelInfo(address: string, port: number): EndInfo {
+export function kernelInfo(address: string, port: number): EndInfo {
   const name = interfaceOf(address);
   return {
     port,
@@ -71,7 +72,10 @@ function kernelInfo(address: string, port: number): EndInfo {
 
 export async function openKernelServer(spec: EndSpec): Promise<ServerEnd> {
   const address = spec.address ?? '127.0.0.1';
-  const listener = await kernelNet.listen(spec.port, address, echo);
+  const listener =
+    spec.mode === 'rpc'
+      ? await listenRpc(kernelRpc, spec.port, address)
+      : await kernelNet.listen(spec.port, address, echo);
   return { info: kernelInfo(address, listener.port), totals: kernelTotals, close: () => listener.close() };
 }
 
@@ -79,7 +83,10 @@ export async function openKernelClient(spec: EndSpec): Promise<ClientEnd> {
   const server = spec.server ?? '127.0.0.1';
   return {
     info: kernelInfo(server, spec.port),
-    run: (workload, onMeasuring) => runStreamClient(kernelNet, server, spec.port, workload, onMeasuring),
+    run: (workload, onMeasuring) =>
+      spec.mode === 'rpc'
+        ? runRpcClient(kernelRpc, { address: server, port: spec.port }, workload, onMeasuring)
+        : runStreamClient(kernelNet, server, spec.port, workload, onMeasuring),
     totals: kernelTotals,
     close: () => Promise.resolve(),
   };

@@ -1,9 +1,18 @@
-import { CNT_CopiedBytes, CNT_HostCopiedBytes, CNT_LinkCopiedBytes, CNT_TcpRetransSegs } from '../core/layout.js';
+import {
+  CNT_CopiedBytes,
+  CNT_HostCopiedBytes,
+  CNT_LinkCopiedBytes,
+  CNT_TcpRetransSegs,
+  CTL_CLOCK_NS,
+} from '../core/layout.js';
 import { offloadsText } from '../link/offloads.js';
 import type { LoopOptions } from '../loop/loop.js';
 import { createNet } from '../net/net.js';
+import { rpcOverZc } from '../rpc/index.js';
 import { openStack, type Stack } from '../stack.js';
+import { createZc } from '../zc/index.js';
 import type { ClientEnd, EndTotals, ServerEnd } from './meter.js';
+import { listenRpc, runRpcClient } from './rpc.js';
 import { echo, runStreamClient, streamNet } from './stream.js';
 import type { EndInfo, EndSpec } from './types.js';
 import { listenZc, runZcClient } from './zc.js';
@@ -55,6 +64,10 @@ async function serverOn(stack: Stack, spec: EndSpec): Promise<ServerEnd> {
     listenZc(stack, spec.port);
     return { info, totals, close: () => stack.close() };
   }
+  if (spec.mode === 'rpc') {
+    await listenRpc(rpcOverZc(createZc(stack)), spec.port);
+    return { info, totals, close: () => stack.close() };
+  }
   const listener = await streamNet(createNet(stack)).listen(spec.port, undefined, echo);
   return {
     info,
@@ -68,12 +81,16 @@ async function serverOn(stack: Stack, spec: EndSpec): Promise<ServerEnd> {
 
 function clientOn(stack: Stack, spec: EndSpec, server: string): ClientEnd {
   const net = streamNet(createNet(stack));
+  const rpc = rpcOverZc(createZc(stack));
+  const clockNs = (): number => stack.core.dv.getFloat64(CTL_CLOCK_NS, true);
+  const at = { address: server, port: spec.port };
   return {
     info: infoOf(stack, spec),
-    run: (workload, onMeasuring) =>
-      spec.mode === 'zc'
-        ? runZcClient(stack, { address: server, port: spec.port }, workload, onMeasuring)
-        : runStreamClient(net, server, spec.port, workload, onMeasuring),
+    run: (workload, onMeasuring) => {
+      if (spec.mode === 'zc') return runZcClient(stack, at, workload, onMeasuring);
+      if (spec.mode === 'rpc') return runRpcClient(rpc, at, workload, onMeasuring, clockNs);
+      return runStreamClient(net, server, spec.port, workload, onMeasuring);
+    },
     totals: () => totalsOf(stack),
     close: () => stack.close(),
   };

@@ -9,6 +9,8 @@ const CONNECT_SECONDS = 10;
 export interface EndTotals {
   copiedBytes: number;
   retransmits: number;
+  /** Processor time of a program that this end is; the process itself is counted without being told. */
+  cpuSeconds?: number;
 }
 
 export interface ServerEnd {

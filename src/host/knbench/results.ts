@@ -1,6 +1,6 @@
 import type { Histogram } from 'hdr-histogram-js';
 import { percentileUs, toHistogram } from './histogram.js';
-import type { ClientFigures, EndInfo, Mode, Placement, RunRecord, RunResult, StackName, Usage } from './types.js';
+import type { ClientFigures, EndInfo, Mode, Placement, RunRecord, RunResult, StackName, Usage, Wire } from './types.js';
 
 // From what a run measured to rows, and from the rows of all rounds to one figure each.
 
@@ -8,6 +8,7 @@ export interface Contender {
   stack: StackName;
   mode: Mode;
   placement: Placement;
+  wire: Wire;
 }
 
 export interface Cell {
@@ -16,8 +17,13 @@ export interface Cell {
   connections: number;
 }
 
-export const contenderName = (c: Contender): string =>
-  c.stack === 'kernel' ? `kernel (${c.placement})` : `lunet ${c.mode}`;
+/** `lunet zc`, `lunet zc (veth)`, `kernel (one CPU)` with node:net, `kernel epoll (one CPU, bare veth)`. */
+export function contenderName({ stack, mode, placement, wire }: Contender): string {
+  const where = wire === 'direct' ? [] : [wire];
+  const notes = stack === 'kernel' ? [placement, ...where] : where;
+  const name = stack === 'kernel' && mode === 'copy' ? stack : `${stack} ${mode}`;
+  return notes.length === 0 ? name : `${name} (${notes.join(', ')})`;
+}
 
 export const sizeText = (bytes: number): string =>
   bytes >= 1024 && bytes % 1024 === 0 ? `${bytes / 1024} KiB` : `${bytes} B`;
@@ -76,7 +82,7 @@ export function failedRecord(
 ): RunRecord {
   const known: EndInfo = info ?? {
     port: 0,
-    link: contender.stack === 'kernel' ? 'loopback' : link,
+    link: contender.wire !== 'direct' ? contender.wire : contender.stack === 'kernel' ? 'loopback' : link,
     driver: 'none',
     mtu: 0,
     offloads: 'not known',
@@ -97,15 +103,18 @@ export const median = (values: readonly number[]): number => {
 
 const cellKey = (cell: Cell): string => `${cell.sizeBytes}/${cell.depth}/${cell.connections}`;
 
-/** In every cell the kernel's placement with the higher median RPC/s becomes the baseline. */
+/** Like is compared with like: shared memory with the loopback, AF_XDP with the kernel on the same pair of interfaces. */
+const comparable = (a: { wire: Wire }, b: { wire: Wire }): boolean => (a.wire === 'direct') === (b.wire === 'direct');
+
+/** In every cell the kernel's program and placement with the highest median RPC/s becomes the baseline of its wire. */
 export function markBaseline(results: RunResult[]): void {
   const kernel = results.filter((result) => result.stack === 'kernel' && result.error === undefined);
-  for (const key of new Set(kernel.map(cellKey))) {
-    const inCell = kernel.filter((result) => cellKey(result) === key);
-    const speed = (placement: Placement): number =>
-      median(inCell.filter((result) => result.placement === placement).map((result) => result.rpcPerSecond));
-    const best = [...new Set(inCell.map((result) => result.placement))].sort((a, b) => speed(b) - speed(a))[0];
-    for (const result of inCell) result.baseline = result.placement === best;
+  for (const first of kernel) {
+    const group = kernel.filter((result) => cellKey(result) === cellKey(first) && comparable(result, first));
+    const speed = (name: string): number =>
+      median(group.filter((result) => contenderName(result) === name).map((result) => result.rpcPerSecond));
+    const best = [...new Set(group.map(contenderName))].sort((a, b) => speed(b) - speed(a))[0];
+    first.baseline = contenderName(first) === best;
   }
 }
 
@@ -113,6 +122,8 @@ export function markBaseline(results: RunResult[]): void {
 export interface Summary extends Contender {
   name: string;
   baseline: boolean;
+  /** The better of its placements on this wire. */
+  bestPlacement: boolean;
   link: string;
   rounds: number;
   rpcPerSecond: number;
@@ -120,8 +131,10 @@ export interface Summary extends Contender {
   rpcPerSecondRange: readonly [number, number];
   gbps: number;
   p50Us: number;
+  p50UsRange: readonly [number, number];
   p90Us: number;
   p99Us: number;
+  p99UsRange: readonly [number, number];
   p999Us: number;
   cpuSeconds: number;
   seconds: number;
@@ -130,7 +143,7 @@ export interface Summary extends Contender {
   errors: number;
   error: string | undefined;
   histogram: Histogram;
-  /** Against the kernel's baseline in the same cell; NaN without one. */
+  /** Against the kernel's baseline in the same cell on a comparable wire; NaN without one. */
   rpcRatio: number;
   p99Ratio: number;
 }
@@ -157,8 +170,12 @@ export function summarize(records: readonly RunRecord[]): CellSummary[] {
         ),
       );
     }
-    const baseline = cell.entries.find((entry) => entry.baseline);
     for (const entry of cell.entries) {
+      const siblings = cell.entries.filter(
+        ({ stack, mode, wire }) => stack === entry.stack && mode === entry.mode && wire === entry.wire,
+      );
+      entry.bestPlacement = siblings.every(({ rpcPerSecond }) => !(rpcPerSecond > entry.rpcPerSecond));
+      const baseline = cell.entries.find((other) => other.baseline && comparable(other, entry));
       entry.rpcRatio = baseline === undefined ? Number.NaN : entry.rpcPerSecond / baseline.rpcPerSecond;
       entry.p99Ratio = baseline === undefined ? Number.NaN : entry.p99Us / baseline.p99Us;
     }
@@ -172,22 +189,29 @@ function summaryOf(name: string, records: readonly RunRecord[]): Summary {
   const middle = (pick: (result: RunResult) => number | null): number =>
     median(good.map(pick).filter((value): value is number => value !== null));
   const sum = (pick: (result: RunResult) => number): number => results.reduce((total, r) => total + pick(r), 0);
-  const speeds = good.map((result) => result.rpcPerSecond);
-  const { stack, mode, placement, link } = results[0];
+  const range = (pick: (result: RunResult) => number | null): readonly [number, number] => {
+    const values = good.map(pick).filter((value): value is number => value !== null);
+    return values.length > 0 ? [Math.min(...values), Math.max(...values)] : [Number.NaN, Number.NaN];
+  };
+  const { stack, mode, placement, wire, link } = results[0];
   return {
     stack,
     mode,
     placement,
+    wire,
     name,
     link,
     baseline: results.some((result) => result.baseline),
+    bestPlacement: false,
     rounds: results.length,
     rpcPerSecond: middle((r) => r.rpcPerSecond),
-    rpcPerSecondRange: [Math.min(...speeds), Math.max(...speeds)],
+    rpcPerSecondRange: range((r) => r.rpcPerSecond),
     gbps: middle((r) => r.gbps),
     p50Us: middle((r) => r.p50Us),
+    p50UsRange: range((r) => r.p50Us),
     p90Us: middle((r) => r.p90Us),
     p99Us: middle((r) => r.p99Us),
+    p99UsRange: range((r) => r.p99Us),
     p999Us: middle((r) => r.p999Us),
     cpuSeconds: middle((r) => r.cpuSeconds),
     seconds: middle((r) => r.seconds),
@@ -199,4 +223,20 @@ function summaryOf(name: string, records: readonly RunRecord[]): Summary {
     rpcRatio: Number.NaN,
     p99Ratio: Number.NaN,
   };
+}
+
+/** One object per contender and cell, as `--medians` prints it: without the distribution, figures that are missing null. */
+export function mediansOf(cells: readonly CellSummary[]): object[] {
+  return cells.flatMap(({ entries, ...cell }) =>
+    entries.map(({ histogram: _distribution, rpcPerSecondRange, p50UsRange, p99UsRange, ...entry }) => ({
+      ...cell,
+      ...entry,
+      rpcPerSecondMin: rpcPerSecondRange[0],
+      rpcPerSecondMax: rpcPerSecondRange[1],
+      p50UsMin: p50UsRange[0],
+      p50UsMax: p50UsRange[1],
+      p99UsMin: p99UsRange[0],
+      p99UsMax: p99UsRange[1],
+    })),
+  );
 }

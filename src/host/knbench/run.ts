@@ -1,22 +1,39 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { Child, killChildren } from './child.js';
 import { type Cell, type Contender, contenderName, failedRecord, markBaseline, recordOf, sizeText } from './results.js';
-import type { ClientFigures, EndInfo, EndSpec, Mode, RunRecord, StackName, Usage, Workload } from './types.js';
+import type {
+  ClientFigures,
+  EndInfo,
+  EndSpec,
+  Mode,
+  Placement,
+  RunRecord,
+  StackName,
+  Usage,
+  Wire,
+  Workload,
+} from './types.js';
+import { carries, isVeth, needVeth, type OpenWire, openWire, type WireOptions, wiresOf } from './wire.js';
 
 export interface RunOptions {
   stacks: readonly { stack: StackName; mode: Mode }[];
-  /** `memif`, `memif:PATH`, `memory:`, or the server's link of a pair (with `clientLink`). */
-  link: string;
+  /**
+   * One direct link (`memif`, `memif:PATH`, `memory:`, or the server's link of a pair, with `clientLink`), or `xdp`, or both:
+   * then every stack is measured on the one and on the other.
+   */
+  links: readonly string[];
   clientLink?: string;
+  /** What is measured: every combination of the three, or exactly `cells`. */
   sizesBytes: readonly number[];
   depths: readonly number[];
   connections: readonly number[];
+  cells?: readonly Cell[];
   seconds: number;
   warmupSeconds: number;
   rounds: number;
   mtu?: number;
+  /** Of the veth pair, lunet and kernel alike; 1500 by default. */
+  vethMtu?: number;
   /** lunet computes and verifies no checksums: for links in shared memory. */
   trustLink: boolean;
   verify: boolean;
@@ -31,8 +48,6 @@ export interface Progress {
   what: string;
 }
 
-const SERVER_ADDRESS = '10.77.0.1';
-const CLIENT_ADDRESS = '10.77.0.2';
 const PORT = 7077;
 const OPEN_SECONDS = 20;
 const USAGE_SECONDS = 5;
@@ -44,51 +59,38 @@ class Pair {
   private constructor(
     private readonly server: Child,
     private readonly client: Child,
+    private readonly wire: OpenWire,
     readonly info: EndInfo,
   ) {}
 
-  static async open(contender: Contender, links: LinkPair, options: RunOptions): Promise<Pair> {
+  static async open(contender: Contender, options: RunOptions): Promise<Pair> {
     const { stack, mode, placement } = contender;
-    const name = stack === 'kernel' ? 'kernel' : `lunet ${mode}`;
-    const common = {
-      stack,
-      mode,
-      trustLink: options.trustLink,
-      ...(options.mtu === undefined ? {} : { mtu: options.mtu }),
-    };
-    const [serverCpu, clientCpu] = placement === 'two CPUs' ? [0, 1] : [0, 0];
+    const wire = await openWire(contender.wire, stack, wireOptions(options));
     const started: Child[] = [];
+    const start = async (what: string, cpu: number, namespace = wire.serverNamespace): Promise<Child> => {
+      const name = `the ${stack === 'kernel' && mode === 'copy' ? 'kernel' : `${stack} ${mode}`} ${what}`;
+      const child = await Child.start(name, options.cpus[cpu], namespace);
+      started.push(child);
+      return child;
+    };
+    const common = { stack, mode, port: PORT, trustLink: options.trustLink };
+    const open = async (child: Child, spec: EndSpec): Promise<EndInfo> =>
+      (await child.ask({ type: 'open', spec }, 'opened', OPEN_SECONDS)).info;
     try {
       if (placement === 'one thread') {
-        const both = await Child.start(`the ${name} process`, options.cpus[serverCpu]);
-        started.push(both);
+        const both = await start('process', 0);
+        const mtu = options.mtu === undefined ? {} : { mtu: options.mtu };
         const port = stack === 'kernel' ? 0 : PORT;
-        const spec: EndSpec = { ...common, role: 'both', port };
-        return new Pair(both, both, (await both.ask({ type: 'open', spec }, 'opened', OPEN_SECONDS)).info);
+        return new Pair(both, both, wire, await open(both, { ...common, ...mtu, role: 'both', port }));
       }
-      const server = await Child.start(`the ${name} server`, options.cpus[serverCpu]);
-      started.push(server);
-      const client = await Child.start(`the ${name} client`, options.cpus[clientCpu]);
-      started.push(client);
-      const kernel = stack === 'kernel';
-      const serverSpec: EndSpec = kernel
-        ? { ...common, role: 'server', port: 0 }
-        : { ...common, role: 'server', link: links.server, address: `${SERVER_ADDRESS}/24`, port: PORT };
-      const { info } = await server.ask({ type: 'open', spec: serverSpec }, 'opened', OPEN_SECONDS);
-      const clientSpec: EndSpec = kernel
-        ? { ...common, role: 'client', port: info.port }
-        : {
-            ...common,
-            role: 'client',
-            link: links.client,
-            address: `${CLIENT_ADDRESS}/24`,
-            server: SERVER_ADDRESS,
-            port: info.port,
-          };
-      await client.ask({ type: 'open', spec: clientSpec }, 'opened', OPEN_SECONDS);
-      return new Pair(server, client, info);
+      const server = await start('server', 0);
+      const client = await start('client', placement === 'two CPUs' ? 1 : 0, wire.clientNamespace);
+      const info = await open(server, { ...common, ...wire.server, role: 'server' });
+      await open(client, { ...common, ...wire.client, role: 'client', port: info.port });
+      return new Pair(server, client, wire, info);
     } catch (error) {
       for (const child of started) child.kill();
+      await wire.close();
       throw error;
     }
   }
@@ -117,30 +119,14 @@ class Pair {
 
   async close(): Promise<void> {
     await Promise.allSettled([this.client.close(), ...(this.server === this.client ? [] : [this.server.close()])]);
+    await this.wire.close();
   }
 
-  kill(): void {
+  async kill(): Promise<void> {
     this.client.kill();
     this.server.kill();
+    await this.wire.close();
   }
-}
-
-interface LinkPair {
-  server: string;
-  client: string;
-  remove(): void;
-}
-
-/** The two links of a pair. A memif without a path gets a socket of its own, removed afterwards. */
-function linkPair(link: string, clientLink: string | undefined): LinkPair {
-  if (clientLink !== undefined) return { server: link, client: clientLink, remove: () => undefined };
-  if (link === 'memif' || link === 'memif:') {
-    const folder = mkdtempSync(join(tmpdir(), 'lunet-knbench-'));
-    const pair = linkPair(`memif:${join(folder, 'memif.sock')}`, undefined);
-    return { ...pair, remove: () => rmSync(folder, { recursive: true, force: true }) };
-  }
-  const withRole = (role: string): string => `${link}${link.includes('?') ? '&' : '?'}role=${role}`;
-  return { server: withRole('server'), client: withRole('client'), remove: () => undefined };
 }
 
 export const isMemoryLink = (link: string): boolean => link === 'memory' || link.startsWith('memory:');
@@ -165,31 +151,43 @@ function readCpuList(): string {
   }
 }
 
-function contendersOf(options: RunOptions): Contender[] {
-  if (isMemoryLink(options.link)) {
-    return options.stacks.map((entry) => ({ ...entry, placement: 'one thread' }));
-  }
-  const two = options.cpus.length !== 1;
-  return options.stacks.flatMap((entry): Contender[] => {
-    if (entry.stack === 'lunet') return [{ ...entry, placement: two ? 'two CPUs' : 'one CPU' }];
-    const one: Contender = { ...entry, placement: 'one CPU' };
-    return two ? [one, { ...entry, placement: 'two CPUs' }] : [one];
-  });
+function wireOptions(options: RunOptions): WireOptions {
+  const { clientLink, mtu, vethMtu } = options;
+  return { link: options.links.find((link) => !isVeth(link)) ?? '', clientLink, mtu, vethMtu };
 }
 
-/** Runs every cell of every stack in every round, the stacks in turn within a round, and marks the kernel's baseline. */
+function contendersOf(options: RunOptions): Contender[] {
+  return wiresOf(options.links).flatMap((wire) =>
+    options.stacks
+      .filter(({ stack }) => carries(wire, stack))
+      .flatMap((entry) => placementsOf(entry, wire, options).map((placement) => ({ ...entry, wire, placement }))),
+  );
+}
+
+function placementsOf({ stack, mode }: { stack: StackName; mode: Mode }, wire: Wire, options: RunOptions): Placement[] {
+  const program = mode === 'epoll' || mode === 'busy';
+  if (wire === 'direct' && !program && options.links.some(isMemoryLink)) return ['one thread'];
+  if (options.cpus.length === 1) return ['one CPU'];
+  // Who polls on one CPU keeps the other end from it; the rest of the kernel's users may be better off together.
+  return stack === 'lunet' || mode === 'busy' ? ['two CPUs'] : ['one CPU', 'two CPUs'];
+}
+
+function combinations({ connections, sizesBytes, depths }: RunOptions): Cell[] {
+  return connections.flatMap((count) =>
+    sizesBytes.flatMap((sizeBytes) => depths.map((depth) => ({ sizeBytes, depth, connections: count }))),
+  );
+}
+
+/** Runs every cell of every stack in every round, the stacks in turn within a round, and marks the kernel's best. */
 export async function runMatrix(options: RunOptions): Promise<RunRecord[]> {
   const contenders = contendersOf(options);
-  const cells: Cell[] = options.connections.flatMap((connections) =>
-    options.sizesBytes.flatMap((sizeBytes) => options.depths.map((depth) => ({ sizeBytes, depth, connections }))),
-  );
+  const cells = options.cells ?? combinations(options);
   const total = contenders.length * cells.length * options.rounds;
   const records: RunRecord[] = [];
-  const links = linkPair(options.link, options.clientLink);
+  if (options.links.some(isVeth)) needVeth();
   let pair: Pair | undefined;
   const onSignal = (signal: NodeJS.Signals): void => {
     killChildren();
-    links.remove();
     process.exit(signal === 'SIGINT' ? 130 : 143);
   };
   process.once('SIGINT', onSignal).once('SIGTERM', onSignal);
@@ -204,7 +202,7 @@ export async function runMatrix(options: RunOptions): Promise<RunRecord[]> {
           options.onProgress?.({ done: records.length, total, what: progressText(contender, cell, round, options) });
           try {
             if (unopened !== undefined) throw unopened;
-            pair ??= await Pair.open(contender, links, options).catch((error: unknown) => {
+            pair ??= await Pair.open(contender, options).catch((error: unknown) => {
               unopened = error;
               throw error;
             });
@@ -217,9 +215,9 @@ export async function runMatrix(options: RunOptions): Promise<RunRecord[]> {
             const { figures, usage } = await pair.measure(workload);
             records.push(recordOf(contender, cell, round, pair.info, figures, usage));
           } catch (error) {
-            pair?.kill();
+            await pair?.kill();
             const message = error instanceof Error ? error.message : String(error);
-            records.push(failedRecord(contender, cell, round, pair?.info, options.link, message));
+            records.push(failedRecord(contender, cell, round, pair?.info, wireOptions(options).link, message));
             pair = undefined;
           }
         }
@@ -230,8 +228,7 @@ export async function runMatrix(options: RunOptions): Promise<RunRecord[]> {
     options.onProgress?.({ done: total, total, what: 'done' });
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
-    pair?.kill();
-    links.remove();
+    await pair?.kill();
   }
   markBaseline(records.map((record) => record.result));
   return records;

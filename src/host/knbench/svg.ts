@@ -7,7 +7,7 @@ import type { Summary } from './results.js';
 export const escapeHtml = (text: string): string =>
   text.replace(/[&<>"']/g, (c) => ({ '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' })[c] ?? c);
 
-/** The CSS class of a contender; the kernel's other placement is drawn fainter. */
+/** The CSS class of a contender; the kernel's other programs and placements are drawn fainter. */
 export function seriesClass(entry: Summary): string {
   if (entry.stack === 'lunet') return entry.mode === 'zc' ? 'zc' : 'copy';
   return entry.baseline ? 'kernel' : 'kernel-other';
@@ -72,8 +72,8 @@ function curve(histogram: Histogram): (readonly [number, number])[] {
   });
 }
 
-/** Latency (log scale) against percentile, one line per contender. */
-export function latencyCdf(entries: readonly Summary[]): string {
+/** Latency (log scale) against percentile, one line per contender. `classOf` chooses its colour. */
+export function latencyCdf(entries: readonly Summary[], classOf: (entry: Summary) => string = seriesClass): string {
   const curves = entries
     .filter((entry) => entry.histogram.totalCount > 0)
     .map((entry) => ({ entry, points: curve(entry.histogram) }));
@@ -94,7 +94,7 @@ export function latencyCdf(entries: readonly Summary[]): string {
   const lines = curves.map(({ entry, points }) => {
     const path = points.map(([atNines, us], i) => `${i === 0 ? 'M' : 'L'}${n(x(us))} ${n(y(atNines))}`).join('');
     const tip = `${entry.name}: p50 ${entry.p50Us.toFixed(1)} µs, p99 ${entry.p99Us.toFixed(1)} µs, p99.9 ${entry.p999Us.toFixed(1)} µs`;
-    return `<g class="s-${seriesClass(entry)}"><title>${escapeHtml(tip)}</title><path class="line" d="${path}"/></g>`;
+    return `<g class="s-${classOf(entry)}"><title>${escapeHtml(tip)}</title><path class="line" d="${path}"/></g>`;
   });
   return `<svg viewBox="0 0 ${CDF_WIDTH} ${CDF_HEIGHT}" role="img" aria-label="latency distribution">
 ${rows.join('')}${columns.join('')}

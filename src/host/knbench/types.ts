@@ -1,7 +1,14 @@
 // What the processes of a benchmark tell each other, and what a run is reported as.
 
 export type StackName = 'lunet' | 'kernel';
-export type Mode = 'zc' | 'copy';
+/**
+ * lunet: `zc`, `copy`. kernel: `copy` is node:net; `epoll` and `busy` are a C program that waits, or asks on and on. Either:
+ * `rpc`, programs of lunet/rpc, over lunet/zc or over node:net.
+ */
+export type Mode = 'zc' | 'copy' | 'rpc' | 'epoll' | 'busy';
+
+/** What joins the ends: see wire.ts. */
+export type Wire = 'direct' | 'veth' | 'bare veth';
 
 /** Where the two ends run. `one thread`: both in one process, on one event loop. `by hand`: started separately. */
 export type Placement = 'two CPUs' | 'one CPU' | 'one thread' | 'by hand';
@@ -82,7 +89,11 @@ export interface RunResult {
   stack: StackName;
   mode: Mode;
   placement: Placement;
-  /** Kernel only: this placement had the higher median RPC/s of the cell and is what ratios are taken against. */
+  wire: Wire;
+  /**
+   * The kernel at its best: of its programs and placements on wires of this kind (the direct one, or a veth pair), this had
+   * the highest median RPC/s of the cell. Ratios are taken against it.
+   */
   baseline: boolean;
   link: string;
   driver: string;
