@@ -7,6 +7,9 @@ import type { TapeReader } from '../tape.js';
 import type { Target } from '../target.js';
 import { UdpApp } from '../udp/app.js';
 
+/** Datagrams whose fragments did not all arrive are given up by then. */
+const END_US = 61_000_000;
+
 class Side {
   readonly app: UdpApp;
   readonly host: ReturnType<Cores['open']>;
@@ -34,6 +37,7 @@ export const datagrams: Target = {
     'UdpMemErrors',
     'UdpSndbufErrors',
     'IpFragOKs',
+    'IpReasmOKs',
     'IcmpOutDestUnreachs',
     'IcmpInDestUnreachs',
     'ZbufMisuse',
@@ -59,7 +63,7 @@ export const datagrams: Target = {
     }
     for (const { app } of sides) app.leave();
     for (const { host } of sides) {
-      host.nowUs = nowUs + 1_000_000;
+      host.nowUs = nowUs + END_US;
       host.take();
       host.poll();
       host.events();
