@@ -5,8 +5,8 @@ import { TCP_SYN_SENT } from '../../assembly/abi/layout';
 import { nowUs } from '../../assembly/abi/runtime';
 import { segAck, segLen, segRead, segSeq, segWindow } from '../../assembly/tcp/arrival';
 import { flowFind, flowInsert } from '../../assembly/tcp/flow';
-import { slotAlloc, slotAt } from '../../assembly/tcp/handle';
-import { NODE_DELACK, addressesOf, tcbAt } from '../../assembly/tcp/tcb';
+import { slotAlloc } from '../../assembly/tcp/handle';
+import { NODE_DELACK, SLOT_SIZE, addressesOf, tcbAt, tcbTableAt } from '../../assembly/tcp/tcb';
 import { timerArm, timerCancel, timerRemove } from '../../assembly/timer/wheel';
 import { fold, sum16 } from '../../assembly/wire/checksum';
 import { ETHERTYPE_IPV4_RAW, ETH_HEADER, ethDst, ethFits, ethTypeRaw } from '../../assembly/wire/ethernet';
@@ -125,7 +125,7 @@ export function hotFlowFind(times: u32, connections: u32): u32 {
 /** Delayed-ACK timers of free slots: when they expire nothing follows. */
 @inline
 function node(i: u32): u32 {
-  return slotAt(i) + NODE_DELACK;
+  return tcbTableAt() + i * SLOT_SIZE + NODE_DELACK;
 }
 
 /** Arms `timers` timers, from `fromUs` after now on, `stepUs` apart. */
