@@ -22,6 +22,10 @@ export {
 } from './tcp/api';
 export { getOption, setOption } from './tcp/sockopt';
 export { recordsInUse } from './tcp/records';
+export { udpBind, udpClose, udpConnect, udpDisconnect, udpInfo, udpOpen, udpRecv, udpSend } from './udp/api';
+export { udpGetOption, udpSetOption } from './udp/option';
+export { udpSocketsOpen } from './udp/handle';
+export { udpQueued } from './udp/recvq';
 export { rxPoolAdd } from './zbuf/rxpool';
 export {
   apiAlloc as alloc,

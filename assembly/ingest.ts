@@ -41,6 +41,8 @@ import { tcpFlush } from './tcp/output';
 import { parkIdle } from './tcp/park';
 import { tcpArenaNeeded, tcpInit } from './tcp/tcb';
 import { noticeAbsence, timersInit, timersNext, timersRun } from './timer/wheel';
+import { udpFlush } from './udp/events';
+import { udpArenaNeeded, udpInit, udpParametersFine } from './udp/init';
 import { rxPoolsInit } from './zbuf/rxpool';
 import { rxTake, zbufCompleted, zbufInit, zbufUnref } from './zbuf/zbuf';
 import { zonesNeeded } from './zbuf/zone';
@@ -57,6 +59,7 @@ export function arenaNeeded(): u32 {
     pendingNeeded() +
     reassemblyNeeded() +
     tcpArenaNeeded() +
+    udpArenaNeeded() +
     1024
   );
 }
@@ -88,7 +91,7 @@ function parametersFine(): bool {
 export function init(): i32 {
   if (initialised) return -EALREADY;
   countersInit();
-  let error = parametersFine() ? arenaReset() : -EINVAL;
+  let error = parametersFine() && udpParametersFine() ? arenaReset() : -EINVAL;
   randSeed(load<u32>(CFG_SEED_LO), load<u32>(CFG_SEED_HI));
   timersInit();
   if (error == 0) error = ringsInit();
@@ -103,6 +106,7 @@ export function init(): i32 {
   outputInit();
   inputInit();
   error = tcpInit();
+  if (error == 0) error = udpInit();
   if (error != 0) return error;
   initialised = true;
   return 0;
@@ -135,6 +139,12 @@ function completions(): void {
   store<u32>(CTL_DONE_TAIL, tail);
 }
 
+/** Tells the application what has happened. */
+function flushAll(): void {
+  flushEvents();
+  udpFlush();
+}
+
 /** Processes the first `n` receive descriptors. */
 export function ingest(n: u32, now: f64): void {
   if (!initialised) return;
@@ -163,7 +173,7 @@ export function ingest(n: u32, now: f64): void {
   groEnd();
   countAdd(CNT_RxFrames, frames);
   countAdd(CNT_RxBytes, bytes);
-  flushEvents();
+  flushAll();
   parkIdle();
   turnEnd();
 }
@@ -175,7 +185,7 @@ export function poll(now: f64): f64 {
   completions();
   timersRun();
   tcpFlush();
-  flushEvents();
+  flushAll();
   parkIdle();
   turnEnd();
   return timersNext();
@@ -187,6 +197,6 @@ export function flush(now: f64): void {
   begin(now);
   completions();
   tcpFlush();
-  flushEvents();
+  flushAll();
   turnEnd();
 }

@@ -1,7 +1,7 @@
 // Two ends in one thread, driven by hand: no event loop, no system call. Either two cores on a memory link, or one core
 // whose transmitted frames are its received ones.
 import { parsePrefix, writeAddress } from '../src/host/core/address.js';
-import { type Core, type CoreConfig, createCore, type InlineEvent } from '../src/host/core/core.js';
+import { type Core, type CoreConfig, createCore, type InlineEvent, WITHOUT_UDP } from '../src/host/core/core.js';
 import * as L from '../src/host/core/layout.js';
 import type { Link } from '../src/host/link/link.js';
 import { loopbackLink } from '../src/host/link/loopback.js';
@@ -52,6 +52,7 @@ const defaultConfig: Omit<CoreConfig, 'mtu' | 'mac'> = {
   rcvBufBytes: 2 * 1024 * 1024,
   portLo: 61440,
   portHi: 65535,
+  ...WITHOUT_UDP,
   maxNeighbours: 64,
   maxRoutes: 64,
   oooObjects: 256,

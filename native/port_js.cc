@@ -171,18 +171,23 @@ Napi::Value stats(const Handle& handle, const Napi::CallbackInfo& info) {
   return result;
 }
 
-/** steer(first, last, on) */
+/** steer('tcp' or 'udp', first, last, on) */
 Napi::Value steer(const Handle& handle, const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (info.Length() != 3 || !info[0].IsNumber() || !info[1].IsNumber() || !info[2].IsBoolean()) {
-    return typeError(env, "steer(first: number, last: number, on: boolean)");
+  constexpr const char* kUsage = "steer(protocol: 'tcp' | 'udp', first: number, last: number, on: boolean)";
+  if (info.Length() != 4 || !info[0].IsString() || !info[1].IsNumber() || !info[2].IsNumber() || !info[3].IsBoolean()) {
+    return typeError(env, kUsage);
   }
-  const uint32_t first = info[0].As<Napi::Number>().Uint32Value();
-  const uint32_t last = info[1].As<Napi::Number>().Uint32Value();
+  const std::string name = info[0].As<Napi::String>();
+  if (name != "tcp" && name != "udp") return typeError(env, kUsage);
+  const XdpProgram::Protocol protocol = name == "udp" ? XdpProgram::Protocol::kUdp : XdpProgram::Protocol::kTcp;
+  const uint32_t first = info[1].As<Napi::Number>().Uint32Value();
+  const uint32_t last = info[2].As<Napi::Number>().Uint32Value();
   if (first > last || last > 65535) return typeError(env, "steer: ports are 0 to 65535, the lower first");
   XdpProgram* xdp = handle->port().xdp();
   if (!xdp) return raise(env, {"ERR_LUNET_STATE", "this link shares no interface with the kernel, or is closed"});
-  if (const Outcome failure = xdp->steer(first, last, info[2].As<Napi::Boolean>().Value())) return raise(env, *failure);
+  const bool on = info[3].As<Napi::Boolean>().Value();
+  if (const Outcome failure = xdp->steer(protocol, first, last, on)) return raise(env, *failure);
   return env.Undefined();
 }
 

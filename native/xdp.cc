@@ -199,20 +199,23 @@ Outcome XdpProgram::takeOver() {
     Attached now;
     if (!attachedProgram("", index, &now) && now.id == program) bpf_xdp_detach(index, now.flags, nullptr);
   });
-  return writePorts(0, kPortWords - 1);
+  if (Outcome failure = writePorts(0, kPortWords - 1)) return failure;
+  return writePorts(kUdpFirstWord, kUdpFirstWord + kPortWords - 1);
 }
 
-Outcome XdpProgram::steer(uint16_t first, uint16_t last, bool on) {
+Outcome XdpProgram::steer(Protocol protocol, uint16_t first, uint16_t last, bool on) {
+  const uint32_t base = protocol == Protocol::kUdp ? kUdpFirstWord : 0;
   for (uint32_t port = first; port <= last; port++) {
     const uint64_t bit = 1ull << (port % 64);
-    ports_[port / 64] = on ? ports_[port / 64] | bit : ports_[port / 64] & ~bit;
+    uint64_t& word = words_[base + port / 64];
+    word = on ? word | bit : word & ~bit;
   }
-  return portsMap_ < 0 ? Outcome{} : writePorts(first / 64, last / 64);
+  return portsMap_ < 0 ? Outcome{} : writePorts(base + first / 64, base + last / 64);
 }
 
 Outcome XdpProgram::writePorts(uint32_t firstWord, uint32_t lastWord) {
   for (uint32_t word = firstWord; word <= lastWord; word++) {
-    if (bpf_map_update_elem(portsMap_, &word, &ports_[word], BPF_ANY) != 0) {
+    if (bpf_map_update_elem(portsMap_, &word, &words_[word], BPF_ANY) != 0) {
       return failed("the XDP program's ports cannot be set", errno);
     }
   }

@@ -141,6 +141,30 @@ export const CNT_Icmp6OutParmProblems: u32 = 180;
 export const CNT_TcpExtSyncookiesSent: u32 = 200;
 export const CNT_TcpExtSyncookiesRecv: u32 = 201;
 export const CNT_TcpExtSyncookiesFailed: u32 = 202;
+// UDP (Udp: of /proc/net/snmp), both families
+/** Datagrams handed to a socket. */
+export const CNT_UdpInDatagrams: u32 = 210;
+export const CNT_UdpNoPorts: u32 = 211;
+export const CNT_UdpInErrors: u32 = 212;
+export const CNT_UdpOutDatagrams: u32 = 213;
+/** Datagrams for which the socket's receive buffer had no room. */
+export const CNT_UdpRcvbufErrors: u32 = 214;
+/** Times a datagram did not fit into the transmit ring, or headers ran out. */
+export const CNT_UdpSndbufErrors: u32 = 215;
+export const CNT_UdpInCsumErrors: u32 = 216;
+/** Datagrams for which all sockets together had no room. */
+export const CNT_UdpMemErrors: u32 = 217;
+/** As TcpExtCsumPartial. */
+export const CNT_UdpInCsumPartial: u32 = 218;
+// Fragments sent, and errors about UDP
+export const CNT_IpFragOKs: u32 = 243;
+export const CNT_IpFragFails: u32 = 244;
+export const CNT_IpFragCreates: u32 = 245;
+export const CNT_Ip6FragOKs: u32 = 246;
+export const CNT_Ip6FragFails: u32 = 247;
+export const CNT_Ip6FragCreates: u32 = 248;
+export const CNT_IcmpOutDestUnreachs: u32 = 249;
+export const CNT_Icmp6OutDestUnreachs: u32 = 250;
 /** Idle connections packed to make room for others, those unpacked again, and those for which there was no slot (park.ts). */
 export const CNT_TcpExtTCPParked: u32 = 240;
 export const CNT_TcpExtTCPUnparked: u32 = 241;

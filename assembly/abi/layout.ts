@@ -123,6 +123,12 @@ export const EV_ERROR: u32 = 6;
 export const EV_CLOSED: u32 = 7;
 /** A neighbour wants resolving by the kernel: a = address of the 16-byte IP address. Handle 0. */
 export const EV_NEIGH: u32 = 8;
+/**
+ * UDP. Batch: a = datagrams that udpRecv() will give, b = 0. Inline: a = address of a UDPD_… descriptor, valid during the
+ * callback, b = UDPD_SIZE; the callback owns one reference to the payload. A UDP socket also gets EV_WRITE, and EV_ERROR
+ * for an ICMP error about what it sent, after which it goes on.
+ */
+export const EV_DATAGRAM: u32 = 9;
 
 /** An ICMP error about the connection, which goes on (RFC 9293 §3.9.2.2). */
 export const REPORT_ICMP: u32 = 1;
@@ -249,6 +255,16 @@ export const CFG_CHALLENGE_ACKS: u32 = 2308;
 export const CFG_MAX_ORPHANS: u32 = 2312;
 /** Timeouts or window probes of one segment after which such a connection is given up (Linux tcp_orphan_retries). */
 export const CFG_ORPHAN_RETRIES: u32 = 2316;
+// UDP
+/** UDP sockets there may be; 0: no UDP. */
+export const CFG_UDP_SOCKETS: u32 = 2320;
+/** Received datagrams that may wait in all sockets together. At most half of the receive objects ever do. */
+export const CFG_UDP_DATAGRAMS: u32 = 2324;
+/** Payload bytes that may wait in all sockets together. */
+export const CFG_UDP_MEM_BYTES: u32 = 2328;
+/** Default receive buffer of a UDP socket: payload bytes that may wait, and datagrams. */
+export const CFG_UDP_RCV_BUF_BYTES: u32 = 2332;
+export const CFG_UDP_RCV_BUF_DATAGRAMS: u32 = 2336;
 /** Fragmented datagrams that may be incomplete at a time; 0: fragments are dropped. */
 export const CFG_REASM_DATAGRAMS: u32 = 2356;
 /** Receive objects that fragments may hold, and never more than an eighth of all. */
@@ -279,6 +295,9 @@ export const SOCK_INLINE: u32 = 1;
 /** listen() flag: on :: no IPv4 connections (IPV6_V6ONLY). */
 export const SOCK_V6ONLY: u32 = 2;
 /** listen() flag: accept nothing new while the accept queue is full (default), see backlog. */
+
+/** udpOpen() flag: the address may be shared with other sockets that have it; the one bound last receives (SO_REUSEADDR). */
+export const SOCK_REUSE: u32 = 4;
 
 // iov entry, as sendv() reads and recv() writes them.
 export const IOV_SIZE: u32 = 8;
@@ -325,6 +344,8 @@ export const OPT_KEEPALIVE_PROBES: u32 = 19;
 export const OPT_FIN_WAIT2_US: u32 = 20;
 /** Listener: a connection is not accepted before data has come, or this time is over; 0 = at once. */
 export const OPT_DEFER_ACCEPT: u32 = 21;
+/** UDP: may send to broadcast addresses (SO_BROADCAST). */
+export const OPT_BROADCAST: u32 = 40;
 
 // flags of sendWith()
 /** More follows at once: a small segment may wait for it (MSG_MORE). */
@@ -359,12 +380,14 @@ export const EPERM: i32 = 1;
 export const EBADF: i32 = 9;
 export const EAGAIN: i32 = 11;
 export const ENOMEM: i32 = 12;
+export const EACCES: i32 = 13;
 export const EFAULT: i32 = 14;
 export const EBUSY: i32 = 16;
 export const EINVAL: i32 = 22;
 export const EPIPE: i32 = 32;
 export const ENONET: i32 = 64;
 export const EPROTO: i32 = 71;
+export const EDESTADDRREQ: i32 = 89;
 export const EMSGSIZE: i32 = 90;
 export const ENOPROTOOPT: i32 = 92;
 export const EOPNOTSUPP: i32 = 95;
@@ -382,6 +405,7 @@ export const EHOSTDOWN: i32 = 112;
 export const EHOSTUNREACH: i32 = 113;
 export const EALREADY: i32 = 114;
 export const EINPROGRESS: i32 = 115;
+export const ECANCELED: i32 = 125;
 
 // ---- tables --------------------------------------------------------------------------------------------------
 /** Added to addressAdd()'s prefix length: ours, but not to speak from while there is another (RFC 4862 §5.5.4). */
@@ -414,3 +438,34 @@ export const NEIGH_REACHABLE: u32 = 2;
 /** The MAC is used while the neighbour is asked whether it still holds. */
 export const NEIGH_PROBE: u32 = 3;
 export const NEIGH_FAILED: u32 = 4;
+
+// ---- UDP -----------------------------------------------------------------------------------------------------
+/** Largest payload of a datagram: 65,535 bytes less the headers of IPv4 and UDP; IPv6's own header is not counted. */
+export const UDP_MAX_PAYLOAD4: u32 = 65507;
+export const UDP_MAX_PAYLOAD6: u32 = 65527;
+/** Pieces of an iov that one datagram is sent from at most. */
+export const UDP_MAX_PIECES: u32 = 8;
+// A received datagram, as udpRecv() and EV_DATAGRAM describe it. Payload of len bytes at addr: one reference to it is
+// the receiver's, also when it is empty.
+export const UDPD_addr: u32 = 0;
+export const UDPD_len: u32 = 4;
+/** The sender's port; 0 when it wants no answer (RFC 768). */
+export const UDPD_port: u32 = 8;
+/** 16 bytes: who sent it. */
+export const UDPD_remote: u32 = 16;
+/** 16 bytes: what it was sent to, an address of ours or a broadcast address (RFC 1122 §4.1.3.5). */
+export const UDPD_local: u32 = 32;
+export const UDPD_SIZE: u32 = 48;
+// What udpInfo() writes.
+/** 16 bytes each: zeros while not bound, and not connected. */
+export const UDPI_local: u32 = 0;
+export const UDPI_remote: u32 = 16;
+export const UDPI_local_port: u32 = 32;
+/** 0 while not connected. */
+export const UDPI_remote_port: u32 = 36;
+/** Waiting for udpRecv(). */
+export const UDPI_rcv_bytes: u32 = 40;
+export const UDPI_rcv_datagrams: u32 = 44;
+/** Datagrams that found no room. */
+export const UDPI_drops: u32 = 48;
+export const UDPI_SIZE: u32 = 56;

@@ -1,11 +1,12 @@
-// ICMP, RFC 792: answers echo requests and tells senders of errors (CFGF_ICMP_ECHO), hands errors about TCP segments to
-// TCP.
+// ICMP, RFC 792: answers echo requests and tells senders of errors (CFGF_ICMP_ECHO), hands errors about what we have sent
+// to TCP and UDP.
 
 import {
   CNT_IcmpInDestUnreachs,
   CNT_IcmpInEchos,
   CNT_IcmpInErrors,
   CNT_IcmpInMsgs,
+  CNT_IcmpOutDestUnreachs,
   CNT_IcmpOutEchoReps,
   CNT_IcmpOutTimeExcds,
 } from '../abi/counters';
@@ -36,12 +37,15 @@ import {
   ipv4DstRaw,
   ipv4HeaderBytes,
   ipv4IsFragment,
+  ipv4IsLaterFragment,
   ipv4Proto,
   ipv4SrcRaw,
   ipv4Version,
   mappedStore,
 } from '../wire/ipv4';
 import { tcpIcmpError } from '../tcp/icmp';
+import { udpIcmpError } from '../udp/icmp';
+import { PROTO_UDP } from '../wire/udp';
 import { isOursRaw } from './interface';
 import { mayError } from './limit';
 import { frameBegin, frameL4, framePayload, ipOutput } from './output';
@@ -107,17 +111,35 @@ function error(p: u32, len: u32, type: u32): void {
     count(CNT_IcmpInErrors);
     return;
   }
-  if (ipv4Proto(inner) != PROTO_TCP || ipv4IsFragment(inner)) return;
+  if (ipv4IsLaterFragment(inner)) return;
   const code = icmpCode(p);
   const tooBig = type == ICMP_DEST_UNREACH && code == ICMP_FRAG_NEEDED;
-  report(inner, inner + header, type, code, tooBig ? max(icmpNextMtu(p), PMTU_LEAST) : 0);
+  const mtu = tooBig ? max(icmpNextMtu(p), PMTU_LEAST) : 0;
+  const proto = ipv4Proto(inner);
+  if (proto == PROTO_TCP && !ipv4IsFragment(inner)) report(inner, inner + header, type, code, mtu);
+  else if (proto == PROTO_UDP) {
+    quote(inner);
+    udpIcmpError(QUOTED, inner + header, mtu, errnoOf(type, code), isFatal(type, code));
+  }
+}
+
+/** The addresses of a quoted packet, of ours: its source is our address. */
+function quote(ip: u32): void {
+  mappedStore(QUOTED, ipv4SrcRaw(ip));
+  mappedStore(QUOTED + 16, ipv4DstRaw(ip));
+}
+
+/** Codes that Linux tells a connected UDP socket of: not a network or host out of reach for now, nor a failed source route. */
+const FATAL_CODES: u32 =
+  (1 << 2) | (1 << 3) | (1 << 6) | (1 << 7) | (1 << 8) | (1 << 9) | (1 << 10) | (1 << 13) | (1 << 14) | (1 << 15);
+
+function isFatal(type: u32, code: u32): bool {
+  return type == ICMP_PARAMETER_PROBLEM || (type == ICMP_DEST_UNREACH && code < 16 && ((FATAL_CODES >> code) & 1) != 0);
 }
 
 /** Tells TCP of an error about the packet at `ip`, whose TCP header is at `tcp`. `mtu`: it was too big, this is not. */
 function report(ip: u32, tcp: u32, type: u32, code: u32, mtu: u32): void {
-  // The packet was ours: its source is our address.
-  mappedStore(QUOTED, ipv4SrcRaw(ip));
-  mappedStore(QUOTED + 16, ipv4DstRaw(ip));
+  quote(ip);
   const hard = type == ICMP_DEST_UNREACH && (code == ICMP_PROTOCOL_UNREACH || code == ICMP_PORT_UNREACH);
   tcpIcmpError(QUOTED, tcp, mtu, errnoOf(type, code), hard);
 }
@@ -146,7 +168,9 @@ export function icmpError(type: u32, code: u32, ip: u32, len: u32, addrs: u32): 
   store<u64>(l4, type | (code << 8));
   store<u16>(l4, <u16>~fold(sum16(ip, quoted, type | (code << 8))), ICMP_CHECKSUM);
   framePayload(ip, quoted);
-  if (ipOutput(dst, addrs, PROTO_ICMP, ICMP_DATA, quoted, 0) && type == ICMP_TIME_EXCEEDED) count(CNT_IcmpOutTimeExcds);
+  if (!ipOutput(dst, addrs, PROTO_ICMP, ICMP_DATA, quoted, 0)) return;
+  if (type == ICMP_TIME_EXCEEDED) count(CNT_IcmpOutTimeExcds);
+  else if (type == ICMP_DEST_UNREACH) count(CNT_IcmpOutDestUnreachs);
 }
 
 /** The neighbour that the packet at `ip`, of ours, was for does not answer: what a router would say (RFC 1122 §2.4). */

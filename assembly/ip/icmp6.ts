@@ -1,4 +1,4 @@
-// ICMPv6 (RFC 4443): echo (CFGF_ICMP_ECHO), errors about TCP segments, errors of our own; neighbour discovery is nd.ts.
+// ICMPv6 (RFC 4443): echo (CFGF_ICMP_ECHO), errors about what we have sent and about what comes; neighbour discovery is nd.ts.
 
 import {
   CNT_Icmp6InDestUnreachs,
@@ -6,6 +6,7 @@ import {
   CNT_Icmp6InErrors,
   CNT_Icmp6InMsgs,
   CNT_Icmp6InPktTooBigs,
+  CNT_Icmp6OutDestUnreachs,
   CNT_Icmp6OutEchoReplies,
   CNT_Icmp6OutParmProblems,
   CNT_Icmp6OutTimeExcds,
@@ -34,6 +35,7 @@ import {
   setIcmpv6,
 } from '../wire/icmpv6';
 import { PROTO_TCP } from '../wire/ipv4';
+import { PROTO_UDP } from '../wire/udp';
 import {
   IPV6_DST,
   IPV6_FRAGMENT_HEADER,
@@ -47,6 +49,7 @@ import {
   ipv6Next,
   ipv6Version,
 } from '../wire/ipv6';
+import { udpIcmpError } from '../udp/icmp';
 import { extAt, extNext, extensionsWalk } from './extension';
 import { isOurs, sourceFor } from './interface';
 import { mayError } from './limit';
@@ -109,16 +112,24 @@ function error(p: u32, len: u32, type: u32): void {
   }
   if (!extensionsWalk(ipv6Next(inner), inner + IPV6_HEADER, end, false, true)) return;
   let at = extAt;
-  if (extNext == NEXT_FRAGMENT) {
+  let proto = extNext;
+  if (proto == NEXT_FRAGMENT) {
     // Only the first fragment has the ports.
-    if (ipv6FragmentOffset(at) != 0 || load<u8>(at) != PROTO_TCP) return;
+    if (ipv6FragmentOffset(at) != 0) return;
+    proto = load<u8>(at);
     at += IPV6_FRAGMENT_HEADER;
-  } else if (extNext != PROTO_TCP) return;
-  if (at + 8 > end) return;
+  }
+  if ((proto != PROTO_TCP && proto != PROTO_UDP) || at + 8 > end) return;
   memory.copy(QUOTED, inner + IPV6_SRC, 16);
   memory.copy(QUOTED + 16, inner + IPV6_DST, 16);
   const code = icmpv6Code(p);
   const mtu = type == ICMPV6_PACKET_TOO_BIG ? max(icmpv6Word(p), IPV6_MIN_MTU) : 0;
+  if (proto == PROTO_UDP) {
+    // As Linux: all that concern the destination itself.
+    const fatal = type == ICMPV6_PARAMETER_PROBLEM || (type == ICMPV6_DEST_UNREACH && code != ICMPV6_NO_ROUTE);
+    udpIcmpError(QUOTED, at, mtu, errnoOf(type, code), fatal);
+    return;
+  }
   // RFC 9293 §3.9.2.2: the others are soft, parameter problems too.
   const hard = type == ICMPV6_DEST_UNREACH && (code == ICMPV6_PORT_UNREACH || code == ICMPV6_PROHIBITED);
   tcpIcmpError(QUOTED, at, mtu, errnoOf(type, code), hard);
@@ -160,6 +171,7 @@ export function icmp6Error(type: u32, code: u32, word: u32, ip: u32, len: u32, a
   if (!ipOutput(dst, REPLY, NEXT_ICMPV6, ICMPV6_DATA, quoted, 0)) return;
   if (type == ICMPV6_PARAMETER_PROBLEM) count(CNT_Icmp6OutParmProblems);
   else if (type == ICMPV6_TIME_EXCEEDED) count(CNT_Icmp6OutTimeExcds);
+  else if (type == ICMPV6_DEST_UNREACH) count(CNT_Icmp6OutDestUnreachs);
 }
 
 /** Says what is wrong with the packet at `pointer` (RFC 4443 §3.4): as icmp6Error(). */

@@ -35,6 +35,7 @@ import {
   IPOPT_LSRR,
   IPOPT_NOP,
   IPOPT_SSRR,
+  IPV4_BROADCAST,
   IPV4_HEADER,
   IPV4_OPTIONS,
   ipv4DstRaw,
@@ -52,11 +53,13 @@ import {
   PROTO_TCP,
 } from '../wire/ipv4';
 import { TCP_CHECKSUM, tcpFits } from '../wire/tcp';
+import { PROTO_UDP } from '../wire/udp';
+import { udpInput } from '../udp/input';
 import { zbufUnref } from '../zbuf/zbuf';
 import { arpInput } from './arp';
 import { fragment4 } from './fragment';
 import { icmpInput } from './icmp';
-import { isForgedRaw, isOursRaw, ourMac } from './interface';
+import { isBroadcastRaw, isForgedRaw, isOursRaw, ourMac } from './interface';
 import { setIpEcn } from './arrival';
 import { macIsIpv6Group } from '../wire/ipv6';
 import { ipv6Input } from './input6';
@@ -120,26 +123,32 @@ function ipv4Input(ip: u32, room: u32, flags: u32, linkBroadcast: bool): void {
   }
   const src = ipv4SrcRaw(ip);
   const dst = ipv4DstRaw(ip);
-  // A packet to a link or subnet broadcast is for protocols that we do not speak, and one from ourselves is forged.
-  if (linkBroadcast || !isOursRaw(dst) || ipv4IsMartian(src) || isForgedRaw(src)) {
+  // Of the protocols that we speak only UDP is for all hosts of a link at once, and a packet from ourselves is forged.
+  const broadcast = linkBroadcast || !isOursRaw(dst);
+  const proto = ipv4Proto(ip);
+  if (
+    (broadcast && (proto != PROTO_UDP || !(dst == IPV4_BROADCAST || isBroadcastRaw(dst)))) ||
+    ipv4IsMartian(src) ||
+    isForgedRaw(src)
+  ) {
     count(CNT_IpInAddrErrors);
     return;
   }
   store<u32>(ADDRS, dst, 12);
   store<u32>(ADDRS, src, 28);
   if (!ipv4IsFragment(ip)) {
-    deliver(ip, flags);
+    deliver(ip, flags, broadcast);
     return;
   }
   const whole = fragment4(ip, ADDRS);
   if (whole == 0) return;
   // What the link says of a fragment's checksum it cannot know.
-  deliver(whole, 0);
+  deliver(whole, 0, broadcast);
   zbufUnref(whole);
 }
 
-/** Hands a packet whose addresses are in ADDRS to its protocol. */
-function deliver(ip: u32, flags: u32): void {
+/** Hands a packet whose addresses are in ADDRS to its protocol. `broadcast`: it was not sent to us alone. */
+function deliver(ip: u32, flags: u32, broadcast: bool): void {
   setIpEcn(ipv4Tos(ip));
   const header = ipv4HeaderBytes(ip);
   const proto = ipv4Proto(ip);
@@ -161,6 +170,9 @@ function deliver(ip: u32, flags: u32): void {
       return;
     }
     tcpInput(ip, l4, l4Len, flags, ADDRS);
+  } else if (proto == PROTO_UDP) {
+    count(CNT_IpInDelivers);
+    udpInput(ip, l4, l4Len, flags, ADDRS, broadcast);
   } else if (proto == PROTO_ICMP) {
     count(CNT_IpInDelivers);
     icmpInput(l4, l4Len, ADDRS);

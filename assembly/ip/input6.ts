@@ -39,6 +39,8 @@ import {
   ipv6Version,
 } from '../wire/ipv6';
 import { TCP_CHECKSUM, tcpFits } from '../wire/tcp';
+import { PROTO_UDP } from '../wire/udp';
+import { udpInput } from '../udp/input';
 import { zbufUnref } from '../zbuf/zbuf';
 import { setIpEcn } from './arrival';
 import { extAnswer, extAt, extCode, extNext, extPointer, extensionsWalk } from './extension';
@@ -129,6 +131,9 @@ function deliver(ip: u32, next: u32, at: u32, end: u32, flags: u32, multicast: b
     // RFC 9293 §3.9.2.3: a connection is between two hosts.
     if (multicast || ipv6IsUnspecified(ADDRS + 16)) return;
     tcp6Input(ip, at, len, flags);
+  } else if (next == PROTO_UDP) {
+    count(CNT_Ip6InDelivers);
+    udpInput(ip, at, len, flags, ADDRS, multicast);
   } else if (next == NEXT_ICMPV6) {
     count(CNT_Ip6InDelivers);
     icmp6Input(ip, at, len, ADDRS, multicast);

@@ -11,7 +11,7 @@
 // publishes the descriptors, or hands the frame to the neighbour's pending queue while its MAC is unknown. It
 // returns false, and releases the frame, when there is no route.
 //
-// `dst` is what dstGet() gave for the remote address, or 0. It is a hint: ipOutput() sees by itself when routes,
+// `dst` is what dstGet() gave for the remote address, DST_BROADCAST, or 0. It is a hint: ipOutput() sees by itself when routes,
 // neighbours or the slot's owner have changed. `addrs` points at 32 bytes: local address, remote address.
 //
 // Header object (128 bytes), the frame in front of the L4 header and the options' room behind it:
@@ -52,14 +52,15 @@ import {
 } from '../abi/layout';
 import { count, countAdd } from '../abi/runtime';
 import { fold, pseudo4, pseudo6, sum16, sumAppend } from '../wire/checksum';
-import { ETHERTYPE_IPV4_RAW, ETHERTYPE_IPV6_RAW, ETH_HEADER, setEth } from '../wire/ethernet';
+import { ETHERTYPE_IPV4_RAW, ETHERTYPE_IPV6_RAW, ETH_HEADER, MAC_BROADCAST, setEth } from '../wire/ethernet';
 import { IPV4_HEADER, IPV4_TTL_DEFAULT, PROTO_TCP, isMapped, mappedRaw, setIpv4 } from '../wire/ipv4';
 import { setTcpChecksum } from '../wire/tcp';
+import { PROTO_UDP, setUdpChecksum } from '../wire/udp';
 import { headerRelease } from '../zbuf/headroom';
 import { zbufAllocHeader, zbufRef, zbufUnref } from '../zbuf/zbuf';
 import { ourMac } from './interface';
 import { neighbourMac, neighbourQueue, neighbourUsable } from './neighbour';
-import { dstGet, dstIs, dstNeighbour } from './route';
+import { DST_BROADCAST, dstCurrent, dstIs, dstNeighbour } from './route';
 import { IPV6_HEADER, IPV6_HOP_LIMIT_DEFAULT, setIpv6 } from '../wire/ipv6';
 import { ICMPV6_CHECKSUM } from '../wire/icmpv6';
 
@@ -195,6 +196,12 @@ function l4Sum(l4: u32, l4Len: u32, acc: u64): u32 {
   return ~fold(acc);
 }
 
+/** Fills in UDP's checksum (RFC 768; RFC 8200 §8.1). Returns the flags of the frame. */
+function udpFinish(l4: u32, l4Len: u32, pseudo: u64): u32 {
+  if (!(load<u32>(CFG_FLAGS) & CFGF_TX_NO_CSUM)) setUdpChecksum(l4, ~l4Sum(l4, l4Len, pseudo));
+  return TXF_START;
+}
+
 /** Fills in TCP's checksum or leaves it to the link. Returns the flags of the frame. */
 function tcpChecksum(l4: u32, l4Len: u32, pseudo: u64, v4: bool): u32 {
   const config = load<u32>(CFG_FLAGS);
@@ -217,6 +224,7 @@ function finish6(addrs: u32, proto: u32, l4Len: u32, payloadLen: u32, service: u
   const pseudo = pseudo6(addrs, addrs + 16, proto, len);
   count(CNT_Ip6OutRequests);
   if (proto == PROTO_TCP) return tcpChecksum(l4, l4Len, pseudo, false);
+  if (proto == PROTO_UDP) return udpFinish(l4, l4Len, pseudo);
   store<u16>(l4, <u16>l4Sum(l4, l4Len, pseudo), ICMPV6_CHECKSUM);
   return TXF_START;
 }
@@ -228,6 +236,7 @@ function finish4(addrs: u32, proto: u32, l4Len: u32, payloadLen: u32, service: u
   const len = l4Len + payloadLen;
   setIpv4(frame + AT_L3, IPV4_HEADER + len, proto, src, to, service & 0xff, ttl ? ttl : IPV4_TTL_DEFAULT);
   count(CNT_IpOutRequests);
+  if (proto == PROTO_UDP) return udpFinish(frame + AT_L4, l4Len, pseudo4(src, to, PROTO_UDP, len));
   if (proto != PROTO_TCP) return TXF_START;
   if (cut != 0) {
     setTcpChecksum(frame + AT_L4, <u16>fold(pseudo4(src, to, PROTO_TCP, 0)));
@@ -240,37 +249,47 @@ function finish4(addrs: u32, proto: u32, l4Len: u32, payloadLen: u32, service: u
 
 /** Ends the frame: see the top of this file. `service`: traffic class, and the TTL or hop limit (0 = default) above its eight bits. */
 export function ipOutput(dst: u32, addrs: u32, proto: u32, l4Len: u32, payloadLen: u32, service: u32): bool {
-  const f = frame;
-  assert(f != 0, 'no frame is being built');
+  assert(frame != 0, 'no frame is being built');
   const remote = addrs + 16;
   const v4 = isMapped(remote);
-  if (!dstIs(dst, remote)) {
-    dst = dstGet(remote);
-    if (dst == 0) {
-      count(v4 ? CNT_IpOutNoRoutes : CNT_Ip6OutNoRoutes);
-      frameDrop();
-      return false;
-    }
+  dst = dstCurrent(dst, remote);
+  if (dst == 0) {
+    count(v4 ? CNT_IpOutNoRoutes : CNT_Ip6OutNoRoutes);
+    frameDrop();
+    return false;
   }
   const flags = v4
     ? finish4(addrs, proto, l4Len, payloadLen, service)
     : finish6(addrs, proto, l4Len, payloadLen, service);
+  frameSend(dst, v4, l4Len, payloadLen, flags);
+  return true;
+}
+
+/**
+ * Ends a frame whose headers are written, IP's as well: `l4Len` bytes behind the IP header, then the payload. Publishes
+ * it, or has it wait for the neighbour's MAC.
+ */
+export function frameSend(dst: u32, v4: bool, l4Len: u32, payloadLen: u32, flags: u32): void {
+  const type = v4 ? ETHERTYPE_IPV4_RAW : ETHERTYPE_IPV6_RAW;
   const ipLen = v4 ? IPV4_HEADER : IPV6_HEADER;
   // From here on the first segment is what counts, not where in it the payload begins.
   const headerLen = ETH_HEADER + ipLen + l4Len + attached;
   payloadLen -= attached;
   const offload = ETH_HEADER | (ipLen << 8) | (l4Len << 16);
+  if (dst == DST_BROADCAST) {
+    framePublish(MAC_BROADCAST, type, headerLen, payloadLen, flags, offload);
+    return;
+  }
   const neighbour = dstNeighbour(dst);
   if (neighbour != 0 && neighbourUsable(neighbour)) {
-    const type = v4 ? ETHERTYPE_IPV4_RAW : ETHERTYPE_IPV6_RAW;
     framePublish(neighbourMac(neighbour), type, headerLen, payloadLen, flags, offload);
   } else {
     // Resolution may build a frame of its own, so this one is out of the way first.
+    const f = frame;
     const n = pieces;
     frame = 0;
     neighbourQueue(neighbour, f, n, headerLen, payloadLen, flags, offload);
   }
-  return true;
 }
 
 /** Ends an IPv6 frame without payload for a MAC that is known, without asking routes or neighbours (nd.ts). */

@@ -26,7 +26,7 @@ import {
   ROUTEF_CONNECTED,
   ROUTEF_GATEWAY,
 } from '../abi/layout';
-import { inMemory } from '../abi/runtime';
+import { inMemory, nowUs } from '../abi/runtime';
 import { IPV4_MIN_MTU, ipv4IsMartian, isMapped, mappedRaw } from '../wire/ipv4';
 import {
   bumpGeneration,
@@ -60,14 +60,19 @@ let routes: u32 = 0;
 let routesEnd: u32 = 0;
 let routesLimit: u32 = 0;
 
-// Destination slot, 32 bytes.
-//   0         16           20          24    28
-//   ├ address ┼ generation ┼ neighbour ┼ mtu ┼ source ┤
+// Destination slot, 64 bytes. path mtu: what a router has told, 0 = nothing; at: when, ms.
+//   0         16           20          24    28       32         36   40
+//   ├ address ┼ generation ┼ neighbour ┼ mtu ┼ source ┼ path mtu ┼ at ┼ unused ┤
 @inline const D_GENERATION: usize = 16;
 @inline const D_NEIGHBOUR: usize = 20;
 @inline const D_MTU: usize = 24;
 @inline const D_SOURCE: usize = 28;
-@inline const D_SHIFT: u32 = 5;
+@inline const D_PATH_MTU: usize = 32;
+@inline const D_PATH_MTU_MS: usize = 36;
+@inline const D_SHIFT: u32 = 6;
+
+/** RFC 1191 §6.3: after this a larger path is tried. */
+const PATH_MTU_MS: u32 = 600_000;
 
 let slots: u32 = 0;
 let slotMask: u32 = 0;
@@ -257,6 +262,15 @@ export function dstValid(dst: u32): bool {
   return dst != 0 && load<u32>(dst, D_GENERATION) == generation;
 }
 
+/** In place of a destination slot: every host of the link. */
+export const DST_BROADCAST: u32 = 1;
+
+/** `dst` itself while it is the remote address's, else what dstGet() gives. */
+@inline
+export function dstCurrent(dst: u32, remote: u32): u32 {
+  return dst == DST_BROADCAST || dstIs(dst, remote) ? dst : dstGet(remote);
+}
+
 /**
  * Destination slot of a remote address; 0 when it cannot be reached: no route, an address of ours or a group.
  * Read the slot at once: the next dstGet() may give it to another address.
@@ -281,6 +295,8 @@ function fill(dst: u32, remote: u32): u32 {
   const nextHop = (load<u32>(route, R_FLAGS) & ROUTEF_GATEWAY) != 0 ? route + R_GATEWAY : remote;
   // May start a new generation by evicting an entry, so it comes before the slot is stamped.
   const neighbour = own ? neighbourSelf(remote) : neighbourGet(nextHop);
+  // What is known of the path outlives a change of routes.
+  if (!sameAddress(dst, remote)) store<u32>(dst, 0, D_PATH_MTU);
   store<u64>(dst, load<u64>(remote));
   store<u64>(dst, load<u64>(remote, 8), 8);
   store<u32>(dst, generation, D_GENERATION);
@@ -300,6 +316,31 @@ export function dstDoubt(dst: u32, remote: u32): void {
 @inline
 export function dstMtu(dst: u32): u32 {
   return load<u32>(dst, D_MTU);
+}
+
+@inline
+function nowMs(): u32 {
+  return <u32>(nowUs / 1000);
+}
+
+/** The same, and no more than a router has said that the path takes: for datagrams. TCP knows by connection. */
+export function dstPathMtu(dst: u32): u32 {
+  const mtu = load<u32>(dst, D_MTU);
+  const path = load<u32>(dst, D_PATH_MTU);
+  if (path == 0) return mtu;
+  if (nowMs() - load<u32>(dst, D_PATH_MTU_MS) >= PATH_MTU_MS) {
+    store<u32>(dst, 0, D_PATH_MTU);
+    return mtu;
+  }
+  return min(mtu, path);
+}
+
+/** A router says that packets to `remote` may have `mtu` bytes (RFC 1191, RFC 8201). It cannot make the path larger. */
+export function dstPathMtuLower(remote: u32, mtu: u32): void {
+  const dst = dstGet(remote);
+  if (dst == 0 || mtu >= dstPathMtu(dst)) return;
+  store<u32>(dst, mtu, D_PATH_MTU);
+  store<u32>(dst, nowMs(), D_PATH_MTU_MS);
 }
 
 /** Address of our 16-byte address to speak from towards this destination, 0 when there is none. */

@@ -48,7 +48,7 @@ function mix(h: u64, word: u64): u64 {
 
 /** `addresses`: local 16 bytes, remote 16 bytes. `ports`: local | remote << 16. */
 @inline
-function flowHash(addresses: u32, ports: u32): u32 {
+export function flowHash(addresses: u32, ports: u32): u32 {
   let h = mix(key0, load<u64>(addresses) ^ rotl<u64>(load<u64>(addresses, 16), 29));
   h = mix(h, load<u64>(addresses, 8));
   h = mix(h + key1, load<u64>(addresses, 24));

@@ -1,9 +1,9 @@
-// Slots and handles. A handle is an index in its low bits and a generation above, 31 bits in all and never 0; the
-// generation moves on when a connection is released, and free indices are taken first in, first out, so that a stale
-// handle stays stale for as long as the table allows.
+// Slots and handles. A handle is an index in its low bits and a generation above, 30 bits in all and never 0 (bit 30 marks
+// those of UDP sockets, udp/handle.ts); the generation moves on when a connection is released, and free indices are taken
+// first in, first out, so that a stale handle stays stale for as long as the table allows.
 //
-//   31  30 ………………… indexBits ………… 0
-//   ├ 0 ┼── generation ─┼── index ──┤
+//   31  30  29 ………………… indexBits ………… 0
+//   ├ 0 ┼ 0 ┼── generation ─┼── index ──┤
 //
 // A connection that does something has a slot; there may be fewer slots than connections, and those that do nothing
 // are parked (park.ts). The place of an index says where its connection is:
@@ -169,7 +169,7 @@ export function listenerSlotAlloc(): u32 {
 
 /** Ends the life of a handle. The slot is reused once it is on none of the output and event lists. */
 export function slotRelease(t: Tcb): void {
-  const generations: u32 = <u32>0x7fffffff >>> indexBits;
+  const generations: u32 = <u32>0x3fffffff >>> indexBits;
   const index = indexOf(t.handle);
   let generation = ((t.handle >>> indexBits) + 1) & generations;
   if (generation == 0) generation = 1;

@@ -6,10 +6,11 @@ import { deliverInline } from './events';
 import { flowFind } from './flow';
 import { asLinuxReceiver } from './linux';
 import { tcpOutput } from './output';
+import { TXM_RETRANS } from './records';
 import { report } from './report';
 import { seqGt, seqLe } from './seq';
 import { FL_INLINE, Tcb, coldOf, headersOf, tcbAt } from './tcb';
-import { markLost, txSegAt } from './txseg';
+import { markLost, txSegAt, unmarkRetrans } from './txseg';
 import { pmtuLower } from './pmtu';
 import { TS_BYTES } from './options';
 
@@ -49,7 +50,11 @@ function lowerMtu(t: Tcb, mtu: u32): void {
   let at = t.txHead;
   while (at) {
     const s = txSegAt(at);
-    if (<u32>s.len > <u32>t.sndMss) markLost(t, s);
+    if (<u32>s.len > <u32>t.sndMss) {
+      // Also when it was sent again for an earlier such error: a narrower hop is further on.
+      if (s.mark & TXM_RETRANS) unmarkRetrans(t, s);
+      markLost(t, s);
+    }
     at = s.next;
   }
   tcpOutput(t);

@@ -29,6 +29,8 @@ export const IPV4_HEADER: u32 = 20;
 /** Every host must take a packet of this size (RFC 791 §3.1), so it is the least MTU lunet uses. */
 export const IPV4_MIN_MTU: u32 = 576;
 export const IPV4_TTL_DEFAULT: u32 = 64;
+/** 255.255.255.255, raw. */
+export const IPV4_BROADCAST: u32 = 0xffffffff;
 
 export const PROTO_ICMP: u32 = 1;
 export const PROTO_TCP: u32 = 6;
@@ -36,6 +38,8 @@ export const PROTO_UDP: u32 = 17;
 
 /** More-fragments flag and fragment offset, as they lie in memory. */
 const FRAGMENT_RAW: u32 = 0xff3f;
+/** Fragment offset alone. */
+const OFFSET_RAW: u32 = 0xff1f;
 /** Don't-fragment flag, as it lies in memory. */
 const DF_RAW: u32 = 0x0040;
 
@@ -78,6 +82,12 @@ export function ipv4Tos(p: u32): u32 {
 @inline
 export function ipv4IsFragment(p: u32): bool {
   return (load<u16>(p, IPV4_FRAGMENT) & FRAGMENT_RAW) != 0;
+}
+
+/** A fragment that does not begin with the L4 header. */
+@inline
+export function ipv4IsLaterFragment(p: u32): bool {
+  return (load<u16>(p, IPV4_FRAGMENT) & OFFSET_RAW) != 0;
 }
 
 @inline
@@ -125,6 +135,15 @@ export function setIpv4(p: u32, total: u32, proto: u32, srcRaw: u32, dstRaw: u32
   sum = (sum & 0xffff) + (sum >> 16);
   sum = (sum & 0xffff) + (sum >> 16);
   store<u32>(p, ttlProto | (~sum << 16), IPV4_TTL);
+}
+
+/** Makes the packet with this header a fragment: `offset` bytes of the datagram come before it, DF is clear (RFC 6864 §4). */
+export function setIpv4Fragment(p: u32, id: u32, offset: u32, more: bool): void {
+  const field = (offset >> 3) | (more ? 0x2000 : 0);
+  store<u16>(p, bswap<u16>(<u16>id), IPV4_ID);
+  store<u16>(p, bswap<u16>(<u16>field), IPV4_FRAGMENT);
+  store<u16>(p, 0, IPV4_CHECKSUM);
+  store<u16>(p, <u16>~ipv4Sum(p), IPV4_CHECKSUM);
 }
 
 /** Sum of a header without options; 0xffff when its checksum is right. */

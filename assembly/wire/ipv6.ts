@@ -88,6 +88,14 @@ export function setIpv6(p: u32, payload: u32, next: u32, src: u32, dst: u32, tra
   memory.copy(p + IPV6_DST, dst, 16);
 }
 
+/** Writes a fragment header: `offset` bytes of the datagram come before this fragment. */
+@inline
+export function setIpv6Fragment(p: u32, next: u32, offset: u32, more: bool, id: u32): void {
+  store<u16>(p, <u16>next);
+  store<u16>(p, bswap<u16>(<u16>(offset | (more ? 1 : 0))), 2);
+  store<u32>(p, bswap<u32>(id), 4);
+}
+
 // Addresses are 16 bytes in network order; their words are read little-endian.
 
 @inline

@@ -16,6 +16,7 @@ export function rxPoolsInit(): void {
 }
 
 /** Receive objects of all pools. */
+@inline
 export function rxObjectTotal(): u32 {
   return objects;
 }

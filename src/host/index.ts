@@ -9,6 +9,7 @@ export { openLink } from './link/open.js';
 export type { LoopOptions } from './loop/loop.js';
 export { type CongestionName, type ProfileName, type ProfileParameters, profiles } from './profiles.js';
 export {
+  type BindOptions,
   type ConnectOptions,
   type ListenOptions,
   openStack,

@@ -4,7 +4,7 @@ import { randomBytes } from 'node:crypto';
 import { isIPv6 } from 'node:net';
 import { isLinkLocal, linkLocal, parsePrefix, writeAddress } from './core/address.js';
 import { type Core, type CoreBuild, type CoreConfig, createCore, powerOfTwo } from './core/core.js';
-import { codeError, connectError, listenError, systemError } from './core/errors.js';
+import { addressError, codeError, connectError, listenError, systemError } from './core/errors.js';
 import * as L from './core/layout.js';
 import type { Link } from './link/link.js';
 import { loadNative } from './link/native.js';
@@ -18,6 +18,7 @@ import {
   type ProfileParameters,
   profiles,
 } from './profiles.js';
+import { createPortKeeper } from './traffic/steering.js';
 
 export interface StackOptions extends Partial<Omit<ProfileParameters, 'congestion' | 'synCookies' | 'tcpFlags'>> {
   /** A link URI (`memory:NAME`, `memif:PATH`, `xdp:IFACE`, …) or an open link. */
@@ -40,6 +41,14 @@ export interface StackOptions extends Partial<Omit<ProfileParameters, 'congestio
    */
   activeConnections?: number;
   maxListeners?: number;
+  /** UDP sockets there may be; 1024 by default. 0: no UDP. */
+  maxUdpSockets?: number;
+  /** Receive buffer of a UDP socket: payload bytes and datagrams that may wait; 212,992 and 256 by default. */
+  udpRcvBufBytes?: number;
+  udpRcvBufDatagrams?: number;
+  /** The same for all UDP sockets together: 4 MiB and 1024 by default, and at most half of the receive objects. */
+  udpMemBytes?: number;
+  udpDatagrams?: number;
   /** Send and receive buffer of a connection, bytes. */
   sndBufBytes?: number;
   rcvBufBytes?: number;
@@ -77,6 +86,8 @@ export interface SocketHandler {
   data?(a: number, b: number): void;
   writable?(): void;
   eof?(): void;
+  /** UDP. Batch: `a` datagrams are ready for udpRecv(). Inline: a UDPD_… descriptor is at `a`, its payload yours to free. */
+  datagram?(a: number, b: number): void;
   /** `what`: REPORT_… bits; `errno` of an ICMP error, else 0; `urgentBytes` to read until the end of urgent data. */
   report?(what: number, errno: number, urgentBytes: number): void;
   /** The connection is dead; close() releases the handle. */
@@ -103,6 +114,18 @@ export interface ConnectOptions {
   inline?: boolean;
 }
 
+export interface BindOptions {
+  /** 0: a free one of the client range, or of the link's `ports=`. */
+  port: number;
+  /** Local address; `::`, which takes IPv4 too, by default. */
+  address?: string;
+  /** On `::`: IPv6 only. */
+  ipv6Only?: boolean;
+  /** Shares the address with others that ask for it; the one bound last receives. */
+  reuse?: boolean;
+  inline?: boolean;
+}
+
 export interface Stack {
   readonly core: Core;
   readonly link: Link;
@@ -111,8 +134,10 @@ export interface Stack {
   listen(options: ListenOptions, handler: SocketHandler): number;
   /** Begins an active open; returns the handle. Throws what is known at once (ENETUNREACH, …). */
   connect(options: ConnectOptions, handler: SocketHandler): number;
+  /** Opens and binds a UDP socket; returns the handle. Throws a Node-style error (EADDRINUSE, EACCES, …). */
+  bind(options: BindOptions, handler: SocketHandler): number;
   setHandler(handle: number, handler: SocketHandler): void;
-  /** Forgets the handler: call it with, or after, close() or abort() of the core. */
+  /** Forgets the handler: call it with, or after, close(), abort() or udpClose() of the core. */
   release(handle: number): void;
   /** Something was queued from outside a callback: the loop shall look soon. */
   kick(): void;
@@ -174,12 +199,16 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
     if (!handler) {
       // Released between the event and now: a piece that came with it is nobody's.
       if (kind === L.EV_DATA && b !== 0) core.free(a);
+      else if (kind === L.EV_DATAGRAM && b !== 0) core.free(u32[(a + L.UDPD_addr) >> 2]);
       else if (kind === L.EV_ACCEPT && a !== 0) core.abort(a);
       return;
     }
     switch (kind) {
       case L.EV_DATA:
         handler.data?.(a, b);
+        break;
+      case L.EV_DATAGRAM:
+        handler.datagram?.(a, b);
         break;
       case L.EV_WRITE:
         handler.writable?.();
@@ -302,18 +331,17 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
     loop.hold(handlers.size > unreferenced.size);
   }
 
-  /** Bifurcated links that follow listen(): the port goes to lunet, or back to the kernel. */
-  function steer(port: number, on: boolean): void {
-    const ports = link.steeredPorts?.() ?? 'any';
-    if (ports === 'dynamic') link.steer?.(port, on);
-  }
+  const ports = createPortKeeper(link);
 
-  function mayListen(port: number): boolean {
-    const ports = link.steeredPorts?.() ?? 'any';
-    return typeof ports === 'string' || ports.some(([low, high]) => port >= low && port <= high);
+  /** udpBind() to a port, or to any of those that the link leaves to lunet. 0 or -errno. */
+  function bindUdp(handle: number, address: number, port: number): number {
+    if (port !== 0) return core.udpBind(handle, address, port);
+    for (const choice of ports.choices('udp')) {
+      const result = core.udpBind(handle, address, choice);
+      if (result !== -L.EADDRINUSE) return result;
+    }
+    return -L.EADDRINUSE;
   }
-
-  const listenPorts = new Map<number, number>();
 
   const stack: Stack = {
     core,
@@ -323,8 +351,8 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
     },
     listen(o, handler) {
       const address = o.address ?? (speaksIPv6(core) ? '::' : '0.0.0.0');
-      if (!mayListen(o.port)) {
-        throw Object.assign(systemError(13, 'listen', `: port ${o.port} is not among the link's ports=`), {
+      if (!ports.mayUse('tcp', o.port)) {
+        throw Object.assign(systemError(L.EACCES, 'listen', `: port ${o.port} is not among the link's ports=`), {
           address,
           port: o.port,
         });
@@ -333,8 +361,29 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
       const flags = (o.inline ? L.SOCK_INLINE : 0) | (o.ipv6Only ? L.SOCK_V6ONLY : 0);
       const handle = core.listen(scratch, o.port, o.backlog ?? DEFAULT_BACKLOG, flags);
       if (handle < 0) throw listenError(-handle, address, o.port);
-      steer(o.port, true);
-      listenPorts.set(handle, o.port);
+      ports.take(handle, 'tcp', o.port);
+      stack.setHandler(handle, handler);
+      return handle;
+    },
+    bind(o, handler) {
+      const address = o.address ?? '::';
+      if (o.port !== 0 && !ports.mayUse('udp', o.port)) {
+        throw Object.assign(systemError(L.EACCES, 'bind', `: port ${o.port}/udp is not among the link's ports=`), {
+          address,
+          port: o.port,
+        });
+      }
+      writeAddress(u8, scratch, address);
+      const inline = o.inline ? L.SOCK_INLINE : 0;
+      const handle = core.udpOpen(inline | (o.ipv6Only ? L.SOCK_V6ONLY : 0) | (o.reuse ? L.SOCK_REUSE : 0));
+      if (handle < 0) throw addressError(-handle, 'bind', address, o.port);
+      const result = bindUdp(handle, scratch, o.port);
+      if (result < 0) {
+        core.udpClose(handle);
+        throw addressError(-result, 'bind', address, o.port);
+      }
+      core.udpInfo(handle, scratch);
+      ports.take(handle, 'udp', core.dv.getUint32(scratch + L.UDPI_local_port, true));
       stack.setHandler(handle, handler);
       return handle;
     },
@@ -361,11 +410,7 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
     release(handle) {
       handlers.delete(handle);
       unreferenced.delete(handle);
-      const port = listenPorts.get(handle);
-      if (port !== undefined) {
-        listenPorts.delete(handle);
-        if (![...listenPorts.values()].includes(port)) steer(port, false);
-      }
+      ports.leave(handle);
       updateHold();
       loop.kick();
     },
@@ -394,7 +439,7 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
         setImmediate(() => {
           for (const callback of closeCallbacks) callback();
           loop.enter();
-          for (const handle of [...handlers.keys()]) core.abort(handle);
+          for (const handle of [...handlers.keys()]) if (core.abort(handle) < 0) core.udpClose(handle);
           handlers.clear();
           for (let i = 0; i < CLOSING_TURNS; i++) loop.turn();
           loop.stop();
@@ -483,6 +528,11 @@ function coreConfig(link: Link, options: StackOptions): CoreConfig {
     rcvBufBytes: options.rcvBufBytes ?? 256 * 1024,
     portLo,
     portHi,
+    udpSockets: options.maxUdpSockets ?? 1024,
+    udpDatagrams: options.udpDatagrams ?? 1024,
+    udpMemBytes: options.udpMemBytes ?? 4 * 1024 * 1024,
+    udpRcvBufBytes: options.udpRcvBufBytes ?? 212_992,
+    udpRcvBufDatagrams: options.udpRcvBufDatagrams ?? 256,
     maxNeighbours: 1024,
     maxRoutes: 1024,
     oooObjects: options.oooObjects ?? 256,

@@ -27,6 +27,7 @@ export interface TcpFields {
 export const ETH = 14;
 const IP = 20;
 const TCP = 20;
+const UDP = 8;
 
 /** A TCP segment from the peer to the core, with right checksums. Options are padded with end-of-list. */
 export function tcpFrame(fields: TcpFields, from = PEER_IP, to = OWN_IP): Uint8Array {
@@ -73,6 +74,35 @@ export function icmpEcho(payload: Uint8Array): Uint8Array {
   frame.set(payload, ETH + IP + 8);
   fixChecksums(frame);
   return frame;
+}
+
+export interface UdpFields {
+  srcPort: number;
+  dstPort: number;
+  payload?: Uint8Array;
+}
+
+/** A UDP datagram from the peer to the core, with right checksums. */
+export function udpFrame(
+  { srcPort, dstPort, payload = new Uint8Array() }: UdpFields,
+  from = PEER_IP,
+  to = OWN_IP,
+): Uint8Array {
+  const frame = ipFrame(17, UDP + payload.length, from, to);
+  frame.set(udpBytes({ srcPort, dstPort, payload }), ETH + IP);
+  fixChecksums(frame);
+  return frame;
+}
+
+/** The datagram alone, checksum 0. */
+export function udpBytes({ srcPort, dstPort, payload = new Uint8Array() }: UdpFields): Uint8Array {
+  const bytes = new Uint8Array(UDP + payload.length);
+  const dv = new DataView(bytes.buffer);
+  dv.setUint16(0, srcPort);
+  dv.setUint16(2, dstPort);
+  dv.setUint16(4, bytes.length);
+  bytes.set(payload, UDP);
+  return bytes;
 }
 
 /** An ICMP error that quotes the core's own segment. */
@@ -123,7 +153,7 @@ export function parseTcp(frame: Uint8Array): ParsedTcp | null {
   };
 }
 
-/** Recomputes the IPv4 header checksum and that of TCP or ICMP, as far as the frame's lengths make sense. */
+/** Recomputes the IPv4 header checksum and that of TCP, UDP or ICMP, as far as the frame's lengths make sense. */
 export function fixChecksums(frame: Uint8Array): void {
   const dv = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
   if (frame.length < ETH + IP || dv.getUint16(12) !== 0x0800) return;
@@ -138,6 +168,13 @@ export function fixChecksums(frame: Uint8Array): void {
     for (let i = 26; i < 34; i += 2) pseudo += dv.getUint16(i);
     dv.setUint16(l4 + 16, 0);
     dv.setUint16(l4 + 16, checksum(frame, l4, end, pseudo));
+  } else if (frame[23] === 17 && end - l4 >= UDP) {
+    const length = dv.getUint16(l4 + 4);
+    if (length < UDP || length > end - l4) return;
+    let pseudo = 17 + length;
+    for (let i = 26; i < 34; i += 2) pseudo += dv.getUint16(i);
+    dv.setUint16(l4 + 6, 0);
+    dv.setUint16(l4 + 6, checksum(frame, l4, l4 + length, pseudo) || 0xffff);
   } else if (frame[23] === 1 && end - l4 >= 8) {
     dv.setUint16(l4 + 2, 0);
     dv.setUint16(l4 + 2, checksum(frame, l4, end, 0));

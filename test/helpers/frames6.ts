@@ -7,6 +7,7 @@ export const PEER_IP6 = 'fd00::2';
 const ETH = 14;
 const IP6 = 40;
 export const TCP_PROTO = 6;
+export const UDP_PROTO = 17;
 export const ICMPV6_PROTO = 58;
 
 export interface Packet6 {
@@ -67,7 +68,8 @@ export function fixChecksum6(frame: Uint8Array, at: number, proto: number): void
   for (let i = 22; i < 54; i += 2) sum += dv.getUint16(i);
   for (let i = at; i < frame.length; i += 2) sum += (frame[i] << 8) | (i + 1 < frame.length ? frame[i + 1] : 0);
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  dv.setUint16(field, ~sum & 0xffff);
+  // UDP has no checksum of 0.
+  dv.setUint16(field, proto === UDP_PROTO ? ~sum & 0xffff || 0xffff : ~sum & 0xffff);
 }
 
 export function tcp6(o: {

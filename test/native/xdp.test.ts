@@ -175,11 +175,11 @@ test('listening steers a port to lunet and back, when the URI leaves the choice 
   assert.match(await attempt(5555), /refused/);
   assert.is(await attempt(61440), 'no answer');
   assert.is(await attempt(65535), 'no answer');
-  end.tell('steer 5555 true');
+  end.tell('steer tcp 5555 true');
   await end.report();
   assert.is(await attempt(5555), 'no answer');
-  end.tell('steer 5555 false');
-  end.tell('steer 61440 false');
+  end.tell('steer tcp 5555 false');
+  end.tell('steer tcp 61440 false');
   await end.report();
   assert.match(await attempt(5555), /refused/);
   assert.is(await attempt(61440), 'no answer');

@@ -17,6 +17,7 @@ const expected = [
   /from 10\.0\.0\.2\necho: hello/,
   /listening on \{ address: '0\.0\.0\.0', family: 'IPv4', port: \d+ \}/,
   /you asked for \/page/,
+  /10\.0\.0\.1:5353 says echo: hello/,
   /echo: no copy/,
   /published to 3 with true references\n(member \d heard news\n){3}/,
   /kept: first second third\nfreed twice: ERR_LUNET_ZBUF_FREED/,

@@ -163,7 +163,7 @@ const dropped: [string, Uint8Array, Record<string, number>][] = [
   ],
   ['our subnet’s broadcast as source', altered(ECHO, [[29, 255]]), { IpInReceives: 1, IpInAddrErrors: 1 }],
   ['our own address as source', altered(SYN, [[29, 1]]), { IpInReceives: 1, IpInAddrErrors: 1 }],
-  ['an unknown protocol', altered(ECHO, [[23, 17]]), { IpInReceives: 1, IpInUnknownProtos: 1 }],
+  ['an unknown protocol', altered(ECHO, [[23, 132]]), { IpInReceives: 1, IpInUnknownProtos: 1 }],
   ['TCP cut in its header', F.ipFrame(6, 19), { IpInReceives: 1, IpInCsumErrors: 1, IpInHdrErrors: 1 }],
   [
     'a TCP segment shorter than a header',

@@ -32,13 +32,19 @@ test('each scheme is read with its parameters', () => {
     hugepages: 'auto',
     offloads: { csum: true, tso: true, gso: true, gro: true },
   });
-  const xdp = parseLinkUri('xdp:eth0?ports=8080,61440-65535&queue=2&copy=1&burst=64');
+  const xdp = parseLinkUri('xdp:eth0?ports=8080,53/udp,61440-65535/tcp,6000-6010/udp&queue=2&copy=1&burst=64');
   assert.is(xdp.scheme, 'xdp');
   if (xdp.scheme !== 'xdp') return;
-  assert.equal(xdp.ports, [
-    [8080, 8080],
-    [61440, 65535],
-  ]);
+  assert.equal(xdp.ports, {
+    tcp: [
+      [8080, 8080],
+      [61440, 65535],
+    ],
+    udp: [
+      [53, 53],
+      [6000, 6010],
+    ],
+  });
   assert.is(xdp.queue, 2);
   assert.is(xdp.forceCopy, true);
   assert.is(xdp.burstFrames, 64);
@@ -105,6 +111,7 @@ test('what is wrong is named', () => {
   rejects('xdp:eth0?ports=70000', /ports/);
   rejects('xdp:eth0?ports=90-80', /ports/);
   rejects('xdp:eth0?ports=80,,81', /ports/);
+  rejects('xdp:eth0?ports=80/sctp', /ports/);
   rejects('xdp:eth0?mac=02:00:00:00:00:01', /mac/);
   rejects('tap:x?mtu=-1', /mtu/);
   rejects('tap:x?mtu=1e3', /mtu/);

@@ -2,7 +2,7 @@
 // has one connection on which it makes RPCs all the time, and opens another one every few milliseconds for a single RPC. What
 // the server sends to anybody else reaches the attacker, whose frames come as if from wherever he likes.
 import { writeAddress } from '../core/address.js';
-import type { Core, CoreBuild, CoreConfig } from '../core/core.js';
+import { type Core, type CoreBuild, type CoreConfig, WITHOUT_UDP } from '../core/core.js';
 import { type DrivenCore, driveCore } from '../core/driven.js';
 import * as L from '../core/layout.js';
 import { profiles } from '../profiles.js';
@@ -31,6 +31,7 @@ const LOOK_EVERY = 64;
 
 export const worldConfig: CoreConfig = {
   ...profiles.internet,
+  ...WITHOUT_UDP,
   congestion: L.CC_RENO,
   rcvBufMaxBytes: 0,
   seed: 1n,

@@ -64,6 +64,14 @@ export interface CoreConfig {
   synLinear: number;
   /** CFGF_… of TCP's behaviour, beside those in `flags`. */
   tcpFlags: number;
+  /** UDP sockets there may be; 0: no UDP. */
+  udpSockets: number;
+  /** Received datagrams, and their bytes, that may wait in all UDP sockets together. */
+  udpDatagrams: number;
+  udpMemBytes: number;
+  /** The same for one socket; the bytes are a default. */
+  udpRcvBufBytes: number;
+  udpRcvBufDatagrams: number;
   maxNeighbours: number;
   maxRoutes: number;
   oooObjects: number;
@@ -74,6 +82,15 @@ export interface CoreConfig {
   mtu: number;
   mac: Uint8Array;
 }
+
+/** For a core that is to speak TCP alone. */
+export const WITHOUT_UDP = {
+  udpSockets: 0,
+  udpDatagrams: 0,
+  udpMemBytes: 0,
+  udpRcvBufBytes: 0,
+  udpRcvBufDatagrams: 0,
+} as const satisfies Partial<CoreConfig>;
 
 export interface Placement {
   zoneBase: number;
@@ -113,6 +130,18 @@ type CoreExports = {
   getOption(handle: number, option: number): number;
   info(handle: number, at: number): number;
   connectionAt(index: number, at: number): number;
+  udpOpen(flags: number): number;
+  udpBind(handle: number, addr: number, port: number): number;
+  udpConnect(handle: number, addr: number, port: number): number;
+  udpDisconnect(handle: number): number;
+  udpSend(handle: number, iov: number, count: number, addr: number, port: number): number;
+  udpRecv(handle: number, at: number, maxDatagrams: number): number;
+  udpInfo(handle: number, at: number): number;
+  udpClose(handle: number): number;
+  udpSetOption(handle: number, option: number, value: number): number;
+  udpGetOption(handle: number, option: number): number;
+  udpSocketsOpen(): number;
+  udpQueued(): number;
   linkConfig(mac: number, mtu: number, flags: number): number;
   addressAdd(addr: number, prefixLength: number): number;
   addressDel(addr: number, prefixLength: number): number;
@@ -268,6 +297,11 @@ function writeConfig(dv: DataView, config: CoreConfig, arenaEnd: number, zoneBas
     [L.CFG_MAX_NEIGHBOURS, config.maxNeighbours],
     [L.CFG_MAX_ROUTES, config.maxRoutes],
     [L.CFG_OOO_OBJECTS, config.oooObjects],
+    [L.CFG_UDP_SOCKETS, config.udpSockets],
+    [L.CFG_UDP_DATAGRAMS, config.udpDatagrams],
+    [L.CFG_UDP_MEM_BYTES, config.udpMemBytes],
+    [L.CFG_UDP_RCV_BUF_BYTES, config.udpRcvBufBytes],
+    [L.CFG_UDP_RCV_BUF_DATAGRAMS, config.udpRcvBufDatagrams],
     [L.CFG_REASM_DATAGRAMS, config.reasmDatagrams],
     [L.CFG_REASM_OBJECTS, config.reasmObjects],
   ];

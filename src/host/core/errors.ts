@@ -27,9 +27,14 @@ export function systemError(errno: number, syscall: string, detail = ''): System
   return Object.assign(new Error(`${syscall} ${code}${detail}`), { code, errno: -errno, syscall });
 }
 
+/** An error of a call about an address and port: `bind EADDRINUSE 10.0.0.1:53`. */
+export function addressError(errno: number, syscall: string, address: string, port: number): SystemError {
+  return Object.assign(systemError(errno, syscall, ` ${address}:${port}`), { address, port });
+}
+
 /** An error of an active open: `connect ECONNREFUSED 10.0.0.1:80`. */
 export function connectError(errno: number, address: string, port: number): SystemError {
-  return Object.assign(systemError(errno, 'connect', ` ${address}:${port}`), { address, port });
+  return addressError(errno, 'connect', address, port);
 }
 
 /** An error of a passive open: `listen EADDRINUSE: address already in use 10.0.0.1:80`. */

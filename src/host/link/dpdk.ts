@@ -181,15 +181,18 @@ function portLink(info: LinkInfo, port: NativePort, uri: DpdkUri): Link {
 
 function xdpLink(info: LinkInfo, port: NativePort, uri: Extract<DpdkUri, { scheme: 'xdp' }>): Link {
   const { ports } = uri;
-  for (const [first, last] of ports ?? [CLIENT_PORTS]) port.steer(first, last, true);
+  // A UDP socket always binds, and takes its port then.
+  for (const [first, last] of ports?.tcp ?? [CLIENT_PORTS]) port.steer('tcp', first, last, true);
+  for (const [first, last] of ports?.udp ?? []) port.steer('udp', first, last, true);
   return {
     ...portLink(info, port, uri),
-    steer(number, on): void {
-      // Ports named in the URI, and the client range, stay with lunet.
+    steer(protocol, number, on): void {
+      // Ports named in the URI, and TCP's client range, stay with lunet.
       const [first, last] = CLIENT_PORTS;
-      if (ports === null && (number < first || number > last)) port.steer(number, number, on);
+      const stays = ports !== null || (protocol === 'tcp' && number >= first && number <= last);
+      if (!stays) port.steer(protocol, number, number, on);
     },
-    steeredPorts: () => ports ?? 'dynamic',
+    steeredPorts: (protocol) => ports?.[protocol] ?? 'dynamic',
   };
 }
 

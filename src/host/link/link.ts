@@ -50,6 +50,9 @@ export interface LinkInfo {
   copiesPerPayloadByte: string;
 }
 
+/** Protocols with ports, of each its own. */
+export type Protocol = 'tcp' | 'udp';
+
 export interface Link {
   readonly info: LinkInfo;
   /** Place zones and receive pool in the memory; called once, before the core is initialised. */
@@ -67,9 +70,9 @@ export interface Link {
   armWakeup(callback: () => void): boolean;
   disarmWakeup(): void;
   stats(): Record<string, number>;
-  /** Bifurcated links: steer a TCP destination port to lunet, or back to the kernel. */
-  steer?(port: number, on: boolean): void;
-  /** 'any': alone on the link; 'dynamic': listen() steers its port; else exactly these ranges. */
-  steeredPorts?(): 'any' | 'dynamic' | readonly (readonly [number, number])[];
+  /** Bifurcated links: steer a destination port to lunet, or back to the kernel. */
+  steer?(protocol: Protocol, port: number, on: boolean): void;
+  /** 'any': alone on the link; 'dynamic': who listens or binds steers its port; else exactly these ranges. */
+  steeredPorts?(protocol: Protocol): 'any' | 'dynamic' | readonly (readonly [number, number])[];
   close(): void;
 }

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 import { codeError } from '../core/errors.js';
 import type { NetlinkAddon } from '../netlink/socket.js';
+import type { Protocol } from './link.js';
 
 /** Options of openPort(); see PortOptions in native/port.h. */
 export interface NativePortOptions {
@@ -69,7 +70,7 @@ export interface NativePort {
   /** What was armed can no longer fire: a memif peer went away, or a new one came. */
   wakeupStale(): boolean;
   stats(): Record<string, number>;
-  steer(first: number, last: number, on: boolean): void;
+  steer(protocol: Protocol, first: number, last: number, on: boolean): void;
   close(): void;
 }
 

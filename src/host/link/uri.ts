@@ -3,7 +3,7 @@
 //   memory:NAME?mtu=&mac=&burst=
 //   loopback:?mtu=&mac=&burst=                                a stack alone with itself
 //   memif:PATH?role=server|client&id=0&rings=7&bsize=         shared memory between two processes
-//   xdp:IFACE?ports=8080,61440-65535&queue=0&copy=1&busy=     AF_XDP beside the kernel's own stack
+//   xdp:IFACE?ports=8080,53/udp,61440-65535&queue=0&copy=1&busy=     AF_XDP beside the kernel's own stack
 //   packet:IFACE                                              AF_PACKET
 //   tap:NAME                                                  a TAP interface of the kernel
 //   pcap:FILE | pcap:?rx=FILE&tx=FILE                         capture files
@@ -16,6 +16,7 @@ import { isIPv4 } from 'node:net';
 import { parseMac } from '../core/address.js';
 import { codeError } from '../core/errors.js';
 import type { MemoryLinkOptions } from './embedded.js';
+import type { Protocol } from './link.js';
 import type { OffloadSwitches } from './offloads.js';
 
 export type PortRange = readonly [first: number, last: number];
@@ -51,8 +52,8 @@ export type ParsedUri = Common &
       }
     | {
         scheme: 'xdp';
-        /** null: the client range and whatever is listened on. */
-        ports: readonly PortRange[] | null;
+        /** null: TCP's client range and whatever is listened on or bound to. */
+        ports: Readonly<Record<Protocol, readonly PortRange[]>> | null;
         queue: number;
         /** Do not try zero copy in the driver. */
         forceCopy: boolean;
@@ -83,7 +84,7 @@ const USAGE: Record<string, string> = {
   memory: 'memory:NAME',
   loopback: 'loopback:',
   memif: 'memif:PATH?role=server|client',
-  xdp: 'xdp:IFACE?ports=8080,61440-65535',
+  xdp: 'xdp:IFACE?ports=8080,53/udp,61440-65535',
   packet: 'packet:IFACE',
   tap: 'tap:NAME',
   pcap: 'pcap:FILE or pcap:?rx=FILE&tx=FILE',
@@ -277,16 +278,18 @@ function checkPassable(parameters: Parameters, text: string): void {
   if (UNPASSABLE.test(text)) throw parameters.error(`"${text}" may not hold any of , = [ ]`);
 }
 
-/** `8080,61440-65535` */
-function parsePorts(parameters: Parameters, text: string | null): readonly PortRange[] | null {
+/** `8080,53/udp,61440-65535/tcp`: without a protocol, TCP's. */
+function parsePorts(parameters: Parameters, text: string | null): Record<Protocol, readonly PortRange[]> | null {
   if (text === null) return null;
-  return text.split(',').map((part) => {
-    const match = /^(\d+)(?:-(\d+))?$/.exec(part);
+  const ports: Record<Protocol, PortRange[]> = { tcp: [], udp: [] };
+  for (const part of text.split(',')) {
+    const match = /^(\d+)(?:-(\d+))?(?:\/(tcp|udp))?$/.exec(part);
     const first = Number(match?.[1]);
     const last = Number(match?.[2] ?? match?.[1]);
     if (!match || first < 1 || last > 65535 || first > last) {
-      throw parameters.error(`ports must be like 8080,61440-65535, not "${part}"`);
+      throw parameters.error(`ports must be like 8080,53/udp,61440-65535, not "${part}"`);
     }
-    return [first, last];
-  });
+    ports[(match[3] ?? 'tcp') as Protocol].push([first, last]);
+  }
+  return ports;
 }

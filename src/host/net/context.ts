@@ -96,6 +96,14 @@ export class NetContext {
     }
   }
 
+  /** A copy of [addr, addr + len), counted. */
+  copy(addr: number, len: number): Buffer {
+    const out = this.#buffer(len);
+    this.copyOut(addr, len, out, 0);
+    this.countCopied(len);
+    return out;
+  }
+
   #buffer(bytes: number): Buffer {
     if (bytes >= OWN_BUFFER_BYTES) return Buffer.allocUnsafeSlow(bytes);
     if (this.#slabUsed + bytes > SLAB_BYTES) {

@@ -158,7 +158,7 @@ export class Server extends EventEmitter implements StackMember, Owner {
       attempt(options.port);
       return options.port;
     }
-    const steered = context.stack.link.steeredPorts?.();
+    const steered = context.stack.link.steeredPorts?.('tcp');
     const ranges = steered === undefined || typeof steered === 'string' ? [FREE_PORTS] : steered;
     for (const [low, high] of ranges) {
       for (let port = low; port <= high; port++) {

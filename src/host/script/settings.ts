@@ -1,7 +1,7 @@
 // What a script sets up before its first event: option lines here, sysctls in sysctls.ts, shell commands in shell.ts.
 // The core is configured once, from this.
 import { isIPv4, isIPv6 } from 'node:net';
-import type { CoreConfig } from '../core/core.js';
+import { type CoreConfig, WITHOUT_UDP } from '../core/core.js';
 import * as L from '../core/layout.js';
 import { profiles } from '../profiles.js';
 import { type Script, Unsupported } from './ast.js';
@@ -62,6 +62,7 @@ export function defaultSettings(): Settings {
       rcvBufBytes: windowOf(131_072),
       portLo: 32768,
       portHi: 60999,
+      ...WITHOUT_UDP,
       maxNeighbours: 16,
       maxRoutes: 16,
       oooObjects: 128,

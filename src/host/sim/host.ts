@@ -1,6 +1,6 @@
 // A simulated host: one core, its receive pool, and a network card that hands frames to a path.
 import { parseMac, parsePrefix, writeAddress } from '../core/address.js';
-import { type Core, type CoreBuild, type CoreConfig, createCore, type InlineEvent } from '../core/core.js';
+import { type Core, type CoreBuild, type CoreConfig, createCore, type InlineEvent, WITHOUT_UDP } from '../core/core.js';
 import * as L from '../core/layout.js';
 import { profiles } from '../profiles.js';
 import type { EventQueue } from './events.js';
@@ -65,6 +65,7 @@ export const simConfig: Omit<CoreConfig, 'mac'> = {
   rcvBufBytes: 262144,
   portLo: 61440,
   portHi: 65535,
+  ...WITHOUT_UDP,
   maxNeighbours: 64,
   maxRoutes: 16,
   oooObjects: 512,

@@ -15,6 +15,16 @@ const SHORT: Partial<CoreConfig> = {
   keepaliveProbes: 3,
 };
 
+/** Room for UDP. Not part of someConfig(): tapes that are kept would mean something else. */
+export function someUdpConfig(r: Random): Partial<CoreConfig> {
+  return {
+    udpSockets: r.pick([32, 32, 4]),
+    udpDatagrams: r.pick([256, 8, 2]),
+    udpMemBytes: r.pick([1 << 20, 2000]),
+    udpRcvBufBytes: r.pick([65536, 65536, 2048]),
+    udpRcvBufDatagrams: r.pick([64, 4, 1]),
+  };
+}
 /** Who segments, who fills in checksums, and whether segments are received in runs. */
 const OFFLOADS: readonly number[] = [
   0,

@@ -104,5 +104,7 @@ export function assertEmpty(end: DrivenCore): void {
   assert.is(core.rxInUse(), 0, 'receive objects in use at the end');
   assert.is(end.freeRxObjects(), end.rxObjects, 'receive objects that came back to the link');
   assert.is(core.recordsInUse(), 0, 'records in use at the end');
+  assert.is(core.udpQueued(), 0, 'datagrams that wait at the end');
+  assert.is(core.udpSocketsOpen(), 0, 'UDP sockets at the end');
   assert.equal(slotsInUse(core), [], 'connections at the end');
 }

@@ -9,7 +9,7 @@
 //   message HEX send a frame of one segment in which payload follows headers of 54 bytes
 //   sleep       from now on, sleep on the link whenever nothing comes
 //   report      → { frames, collected, stats, copied, completed, wakeups, canSleep, cpuMs, … }
-//   steer PORT ON
+//   steer tcp|udp PORT ON
 //   crash throw|exit|abort
 //   quit        close and end
 import { createInterface } from 'node:readline';
@@ -137,7 +137,7 @@ createInterface({ input: process.stdin })
         report();
         break;
       case 'steer':
-        end.link.steer?.(Number(rest[0]), rest[1] === 'true');
+        end.link.steer?.(rest[0] === 'udp' ? 'udp' : 'tcp', Number(rest[1]), rest[2] === 'true');
         break;
       case 'crash':
         if (rest[0] === 'abort') process.abort();

@@ -6,11 +6,12 @@ import type { DrivenCore } from '../../../../src/host/core/driven.js';
 import * as L from '../../../../src/host/core/layout.js';
 import * as F from '../../../helpers/frames.js';
 import { PEER_MAC } from '../../../helpers/manual.js';
-import { someConfig } from '../config.js';
+import { someConfig, someUdpConfig } from '../config.js';
 import { assertEmpty, type Cores, introduce, slotsInUse } from '../cores.js';
 import { inFragments } from '../fragments.js';
 import type { TapeReader } from '../tape.js';
 import type { Target } from '../target.js';
+import { UdpApp } from '../udp/app.js';
 
 const BATCH_PORT = 80;
 const INLINE_PORT = 81;
@@ -34,22 +35,26 @@ class Peer {
   readonly manual: DrivenCore;
   readonly r: TapeReader;
   readonly #cores: Cores;
+  readonly udp: UdpApp;
 
   constructor(r: TapeReader, cores: Cores) {
     this.r = r;
     this.#cores = cores;
     const onEvent = (handle: number, kind: number, a: number, b: number): void => this.onEvent(handle, kind, a, b);
-    this.manual = cores.open(someConfig(r), onEvent, F.OWN_IP.join('.'));
+    this.manual = cores.open({ ...someConfig(r), ...someUdpConfig(r) }, onEvent, F.OWN_IP.join('.'));
     const { core } = this.manual;
     introduce(core, F.PEER_IP.join('.'), PEER_MAC);
     core.u8.fill(0, core.scratch, core.scratch + 16);
     assert.ok(core.listen(core.scratch, BATCH_PORT, 16, 0) > 0);
     assert.ok(core.listen(core.scratch, INLINE_PORT, 16, L.SOCK_INLINE) > 0);
+    this.udp = new UdpApp(r, cores, this.manual, F.OWN_IP.join('.'), F.PEER_IP.join('.'));
+    this.udp.begin();
   }
 
   /** Also the inline callback: it may do anything to any socket while a segment is being processed. */
   onEvent(handle: number, kind: number, a: number, b: number): void {
     const { core } = this.manual;
+    if (this.udp.event(handle, kind, a, b)) return;
     if (kind === L.EV_ACCEPT) {
       if (a !== 0) this.handles.push(a);
       else for (let h = core.accept(handle); h >= 0; h = core.accept(handle)) this.handles.push(h);
@@ -78,7 +83,13 @@ class Peer {
     const { core } = this.manual;
     const { r } = this;
     const handle = this.handles.length > 0 && !r.oneIn(20) ? r.pick(this.handles) : r.u32() & 0x7fffffff;
-    switch (r.below(10)) {
+    switch (r.below(14)) {
+      case 10:
+      case 11:
+      case 12:
+      case 13:
+        this.udp.act();
+        break;
       case 0:
         core.close(handle);
         this.handles.splice(this.handles.indexOf(handle) >>> 0, 1);
@@ -144,6 +155,7 @@ class Peer {
   hear(): void {
     for (const frame of this.manual.take()) {
       this.#cores.note(frame);
+      this.udp.hear(frame);
       const segment = F.parseTcp(frame);
       if (!segment) continue;
       let flow = this.flows.find((f) => f.peerPort === segment.dstPort && f.localPort === segment.srcPort);
@@ -189,7 +201,8 @@ class Peer {
     if (kind < 10 && this.flows.length > 0) {
       return F.icmpError(r.pick([3, 11, 4]), r.below(6), r.pick([0, 68, 552, 1400, 9000]), r.pick(this.flows).quoted);
     }
-    if (kind < 22 || this.flows.length === 0) {
+    if (kind < 22) return this.udp.frame();
+    if (kind < 34 || this.flows.length === 0) {
       return F.tcpFrame({
         srcPort: 1024 + r.below(64),
         dstPort: r.pick([BATCH_PORT, INLINE_PORT, 9]),
@@ -277,6 +290,7 @@ function end(peer: Peer): void {
   const { core } = manual;
   for (const handle of [...slotsInUse(core), ...peer.handles]) core.abort(handle);
   for (const addr of peer.kept) core.free(addr);
+  peer.udp.leave();
   for (let i = 0; i < 60; i++) {
     manual.take();
     manual.nowUs += 30e6;
@@ -318,6 +332,16 @@ export const frames: Target = {
     'TcpExtTCPChallengeACK',
     'TcpExtTCPTimeWait',
     'TxRingFull',
+    'UdpInDatagrams',
+    'UdpInErrors',
+    'UdpInCsumErrors',
+    'UdpNoPorts',
+    'UdpOutDatagrams',
+    'UdpRcvbufErrors',
+    'UdpMemErrors',
+    'UdpSndbufErrors',
+    'IpFragOKs',
+    'IcmpOutDestUnreachs',
     'ZbufMisuse',
   ],
   run(tape, cores) {

@@ -19,6 +19,8 @@ const IP_AND_TCP = 40;
 /** RFC 9293 §3.7.1 without the option; below the least, a core takes the least that it can send sensibly. */
 const MSS_WITHOUT = 536;
 const MSS_LEAST = 88;
+/** What Linux takes (net.ipv4.tcp_min_snd_mss). */
+const MSS_LEAST_LINUX = 48;
 const TIMESTAMPS_BYTES = 12;
 const MOST_OPEN = 4;
 
@@ -129,8 +131,10 @@ class Prober {
     const wscale = mine.wscale !== null && this.#configured(L.CFGF_WINDOW_SCALE);
     assert.is(info.options, (flow.timestamps ? 1 : 0) | (flow.sack ? 2 : 0) | (wscale ? 4 : 0), 'options agreed on');
     assert.is(info.wscale, wscale ? mine.wscale : 0, 'the scale of our windows');
-    const mss = Math.max(mine.mss || MSS_WITHOUT, MSS_LEAST);
-    const path = this.host.core.config.mtu - IP_AND_TCP;
+    const { mtu, tcpFlags } = this.host.core.config;
+    const least = tcpFlags & L.CFGF_LINUX_CWND ? MSS_LEAST_LINUX : MSS_LEAST;
+    const mss = Math.max(mine.mss || MSS_WITHOUT, least);
+    const path = mtu - IP_AND_TCP;
     assert.is(info.mss, Math.min(mss, path) - (flow.timestamps ? TIMESTAMPS_BYTES : 0), 'the size of segments');
   }
 
