@@ -39,7 +39,7 @@ const CLIENT = '10.0.0.2';
 const TURNS_PER_CLOCK = 16;
 const TURNS_PER_POLL = 16;
 
-const defaultConfig: Omit<CoreConfig, 'mtu' | 'mac'> = {
+export const defaultConfig: Omit<CoreConfig, 'mtu' | 'mac'> = {
   ...profiles.datacenter,
   seed: 1n,
   maxConnections: 1024,

@@ -1,10 +1,11 @@
 // The build steps. Each is a no-op when its outputs are up to date with its inputs' content.
 //
-//   node scripts/build.mjs [layout] [wasm] [ts] [addon] [xdp] [peers] [hot]      (all of them when none is named)
+//   node scripts/build.mjs [layout] [wasm] [ts] [addon] [xdp] [peers] [hot] [count]      (all of them when none is named)
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { writeLayout } from './gen-layout.mjs';
+import { buildCount } from './lib/count.mjs';
 import { instrument } from './lib/coverage.mjs';
 import { at, filesBelow, Missing, packageVersion, run, StepError, whenChanged } from './lib/step.mjs';
 
@@ -227,7 +228,7 @@ async function peers() {
 }
 
 /** Steps by name; each resolves to whether it had anything to do. */
-export const steps = { layout, wasm, ts, addon, xdp, peers, hot };
+export const steps = { layout, wasm, ts, addon, xdp, peers, hot, count: buildCount };
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(steps);

@@ -26,6 +26,10 @@ const packageGroups = [
       ...'curl iperf3 netcat-openbsd socat'.split(' '),
     ],
   },
+  {
+    purpose: 'counts of instructions',
+    packages: ['wabt', 'valgrind'],
+  },
 ];
 
 const HUGEPAGES_WANTED = 512;

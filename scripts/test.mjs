@@ -4,8 +4,9 @@
 //   node scripts/test.mjs [--no-setup] [FILTER …]     a filter is a part of the path: unit/tcp
 import { spawnSync } from 'node:child_process';
 import { performance } from 'node:perf_hooks';
+import { steps } from './build.mjs';
 import { findLeaks, snapshot } from './lib/leaks.mjs';
-import { at, filesBelow } from './lib/step.mjs';
+import { at, filesBelow, Missing, StepError } from './lib/step.mjs';
 import { killRunning, runTestFile } from './lib/test-file.mjs';
 
 const MINUTE = 60_000;
@@ -17,6 +18,7 @@ const groups = [
   { folder: '*', cores: ['release'], limitMs: 5 * MINUTE, parallel: 2 },
   { folder: 'sim', cores: ['release'], limitMs: 10 * MINUTE, parallel: 2 },
   { folder: 'fuzz', cores: ['debug', 'release'], limitMs: 15 * MINUTE, parallel: 2 },
+  { folder: 'count', cores: ['release'], limitMs: 5 * MINUTE, parallel: 1, needsCounter: true },
   { folder: 'native', cores: ['release'], limitMs: 5 * MINUTE, parallel: 1, needsMachine: true },
   { folder: 'interop', cores: ['release'], limitMs: 15 * MINUTE, parallel: 1, needsMachine: true },
 ];
@@ -42,6 +44,19 @@ async function machineState() {
   if (!addon.ok && dpdk.ok) broken.push(addon);
   if (!xdpObject.ok && clang.ok) broken.push(xdpObject);
   return { missing: missing.map((finding) => `${finding.name} (${finding.detail})`), broken };
+}
+
+/** Builds the programs whose instructions are counted. Returns what is missing for that. */
+async function counterMissing() {
+  try {
+    await steps.count();
+    return [];
+  } catch (error) {
+    if (error instanceof Missing) return [error.message];
+    if (!(error instanceof StepError)) throw error;
+    fail('count', `${error.message}${error.tail ? `\n${error.tail}` : ''}`);
+    return ['the programs that are counted'];
+  }
 }
 
 function plan(filters) {
@@ -79,6 +94,11 @@ function fail(label, reason) {
   record(label, { passed: 0, failed: 1, skipped: 0, ms: 0, output: '', reason });
 }
 
+function sayNotRun(files, missing, hint) {
+  const names = files.map((file) => file.replace(/\.test\.js$/, '')).join(' ');
+  console.log(`not run for want of ${missing.join(', ')}: ${names}${hint}`);
+}
+
 async function runGroup(group) {
   const queue = group.cores.flatMap((core) => group.files.map((file) => ({ file, core })));
   const worker = async () => {
@@ -106,12 +126,13 @@ async function main(filters) {
   const machine = await machineState();
   const before = snapshot();
   for (const group of chosen) {
-    if (group.needsMachine && machine.missing.length > 0) notRun.push(...group.files);
+    const counter = group.needsCounter ? await counterMissing() : [];
+    if (counter.length > 0) sayNotRun(group.files, counter, '');
+    else if (group.needsMachine && machine.missing.length > 0) notRun.push(...group.files);
     else await runGroup(group);
   }
   if (notRun.length > 0) {
-    const names = notRun.map((file) => file.replace(/\.test\.js$/, '')).join(' ');
-    console.log(`not run for want of ${machine.missing.join(', ')}: ${names} (lunet doctor says more)`);
+    sayNotRun(notRun, machine.missing, ' (lunet doctor says more)');
     for (const { name, detail } of machine.broken) fail(name, `${detail}, although all it is built from is here`);
   }
   const leaks = await findLeaks(before);
