@@ -29,7 +29,8 @@ export const TCB_SIZE: u32 = 256;
 /** Hot and cold part: a multiple of TCB_SIZE. */
 export const SLOT_SIZE: u32 = 768;
 
-// What the header-prediction path reads of a connection is lines 0 and 1; line 2 it only writes (a timer's due time).
+// Of these lines the header-prediction path uses all four for data, and the first lines of the cold part for statistics and
+// options; `npm run bench -- count` says which of them, and the tests hold it to that.
 //
 //   line 0    0 handle          4 state caState evPending sndWscale   8 flags        12 rcvNxt
 //            16 rcvAdv         20 rcvWup        24 sndUna            28 sndNxt       32 sndWnd   36 sndWl1
