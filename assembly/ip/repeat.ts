@@ -18,7 +18,7 @@ import { tcbAt } from '../tcp/tcb';
 import { fold, pseudo4, sum16 } from '../wire/checksum';
 import { ETH_HEADER } from '../wire/ethernet';
 import { IPV4_HEADER, PROTO_TCP, ipv4DstRaw, ipv4SrcRaw, ipv4Sum, ipv4Tos, ipv4Total } from '../wire/ipv4';
-import { TCP_HEADER } from '../wire/tcp';
+import { TCP_HEADER, tcpFits } from '../wire/tcp';
 import { setIpEcn } from './arrival';
 import { generation } from './interface';
 
@@ -66,6 +66,7 @@ export function repeatInput(p: u32, len: u32, flags: u32): bool {
   const total = ipv4Total(ip);
   if (total > len - ETH_HEADER || total < IPV4_HEADER + TCP_HEADER || config & CFGF_NO_GRO) return false;
   const l4Len = total - IPV4_HEADER;
+  if (!tcpFits(p + AT_L4, l4Len)) return false;
   if (!(config & CFGF_RX_TRUST)) {
     if (!(flags & RXF_IP_CSUM_OK) && ipv4Sum(ip) != 0xffff) return false;
     const pseudo = pseudo4(ipv4SrcRaw(ip), ipv4DstRaw(ip), PROTO_TCP, l4Len);
