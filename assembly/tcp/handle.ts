@@ -44,7 +44,7 @@ let listenerFreeHead: u32 = NONE;
 let listenerFreeTail: u32 = NONE;
 /** Listeners that there may still be: each is sure of a slot. */
 let listenersLeft: u32 = 0;
-/** Free slots, through outNext, and their number. */
+/** Free slots, through outNext, which is 0 in one that was never used: the next is right behind. And their number. */
 let slotFree: u32 = 0;
 let slotsFree: u32 = 0;
 
@@ -80,12 +80,8 @@ export function slotsInit(slotsAt: u32, slots: u32, placesAt: u32, maxConnection
     indexFree(i);
   }
   listenersLeft = maxListeners;
-  slotFree = 0;
-  slotsFree = 0;
-  for (let i = slots; i > 0; ) {
-    i--;
-    slotGive(tcbAt(slotsAt + i * SLOT_SIZE));
-  }
+  slotFree = slotsAt;
+  slotsFree = slots;
 }
 
 @inline
@@ -98,7 +94,8 @@ export function slotGive(t: Tcb): void {
 @inline
 function take(): u32 {
   const at = slotFree;
-  slotFree = tcbAt(at).outNext;
+  const next = tcbAt(at).outNext;
+  slotFree = next ? next : at + SLOT_SIZE;
   slotsFree--;
   return at;
 }

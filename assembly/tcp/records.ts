@@ -75,10 +75,12 @@ export const RX_PIECE_BYTES: u32 = 16;
 /** SEND_RECORD and SEND_PUSH of each SendNode, a byte each. Only connections with F2_MARKS look. */
 let sendMarks: u32 = 0;
 let sendAt: u32 = 0;
-let sendFree: u32 = 0;
-let txFree: u32 = 0;
+/** Ends a free list. */
+const END: u32 = 1;
+let sendFree: u32 = END;
+let txFree: u32 = END;
 let txFreeCount: u32 = 0;
-let rxFree: u32 = 0;
+let rxFree: u32 = END;
 let sendNodes: u32 = 0;
 let rxPieces: u32 = 0;
 let rxUsed: u32 = 0;
@@ -91,14 +93,20 @@ export function recordsArenaNeeded(): u32 {
   );
 }
 
+/**
+ * A free list of records that have not been touched yet: 0 in the first word, as the arena gives it, stands for the record right
+ * behind. So megabytes need not be written before the first connection.
+ */
 function chain(at: u32, count: u32, size: u32): u32 {
-  let next: u32 = 0;
-  for (let i: u32 = count; i > 0; i--) {
-    const record = at + (i - 1) * size;
-    store<u32>(record, next);
-    next = record;
-  }
-  return next;
+  store<u32>(at + (count - 1) * size, END);
+  return at;
+}
+
+/** What comes behind the first record of a free list. */
+@inline
+function rest(head: u32, size: u32): u32 {
+  const next = load<u32>(head);
+  return next ? next : head + size;
 }
 
 export function recordsInit(): bool {
@@ -150,21 +158,28 @@ export function rxPieceRoom(eighths: u32): u32 {
   return most > rxUsed ? most - rxUsed : 0;
 }
 
-function chainLength(head: u32): u32 {
+function chainLength(head: u32, size: u32): u32 {
   let length: u32 = 0;
-  for (let r = head; r; r = load<u32>(r)) length++;
+  for (let r = head; r != END; r = rest(r, size)) length++;
   return length;
 }
 
 /** Records of all kinds that are not free. Walks the free lists: for tests, which end with none in use. */
 export function recordsInUse(): u32 {
-  return 2 * sendNodes + rxPieces - chainLength(sendFree) - chainLength(txFree) - chainLength(rxFree);
+  return (
+    2 * sendNodes +
+    rxPieces -
+    chainLength(sendFree, SEND_NODE_BYTES) -
+    chainLength(txFree, TX_SEG_BYTES) -
+    chainLength(rxFree, RX_PIECE_BYTES)
+  );
 }
 
 /** 0 when none is left. */
 export function sendNodeAlloc(): u32 {
   const r = sendFree;
-  if (r) sendFree = load<u32>(r);
+  if (r == END) return 0;
+  sendFree = rest(r, SEND_NODE_BYTES);
   return r;
 }
 
@@ -177,10 +192,9 @@ export function sendNodeFree(r: u32): void {
 /** 0 when none is left. */
 export function txSegAlloc(): u32 {
   const r = txFree;
-  if (r) {
-    txFree = load<u32>(r);
-    txFreeCount--;
-  }
+  if (r == END) return 0;
+  txFree = rest(r, TX_SEG_BYTES);
+  txFreeCount--;
   return r;
 }
 
@@ -200,10 +214,9 @@ export function txSegFree(r: u32): void {
 /** 0 when none is left. */
 export function rxPieceAlloc(): u32 {
   const r = rxFree;
-  if (r) {
-    rxFree = load<u32>(r);
-    rxUsed++;
-  }
+  if (r == END) return 0;
+  rxFree = rest(r, RX_PIECE_BYTES);
+  rxUsed++;
   return r;
 }
 
