@@ -27,6 +27,8 @@ import { generation } from './interface';
 @inline const NO_OPTIONS: u8 = 0x45;
 
 let tcb: u32 = 0;
+/** Its handle: another connection may have come into its slot. */
+let handle: u32 = 0;
 let current: u32 = 0;
 let word0: u64 = 0;
 let word8: u64 = 0;
@@ -39,6 +41,7 @@ export function repeatRemember(ip: u32, at: u32): void {
   if (load<u8>(ip) != NO_OPTIONS) return;
   const p = ip - ETH_HEADER;
   tcb = at;
+  handle = tcbAt(at).handle;
   current = generation;
   word0 = load<u64>(p);
   word8 = load<u64>(p, 8);
@@ -73,7 +76,7 @@ export function repeatInput(p: u32, len: u32, flags: u32): bool {
     if (!(flags & RXF_L4_CSUM_OK) && fold(sum16(p + AT_L4, l4Len, pseudo)) != 0xffff) return false;
   }
   const t = tcbAt(tcb);
-  if (t.state != TCP_ESTABLISHED) return false;
+  if (t.handle != handle || t.state != TCP_ESTABLISHED) return false;
   setIpEcn(ipv4Tos(ip));
   groNext(tcb);
   if (!fastPath(t, p + AT_L4, l4Len)) return false;
