@@ -1,5 +1,6 @@
 #include "eal.h"
 
+#include <malloc.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_lcore.h>
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <deque>
 #include <fstream>
 #include <thread>
@@ -21,6 +23,11 @@ namespace {
 constexpr size_t kLogLines = 6;
 /** Without hugepages EAL's heap has a fixed size: queues and segment pools of a few ports. Touched pages only count. */
 constexpr const char* kNoHugeMegabytes = "256";
+
+// What malloc keeps instead of giving it back to the kernel: see docs/decisions/016.
+constexpr int kKeptBytes = 128 << 20;
+constexpr int kMappedBytes = 32 << 20;
+constexpr int kGrownBytes = 16 << 20;
 
 struct State {
   std::recursive_mutex lock;
@@ -76,6 +83,19 @@ std::vector<std::string> arguments(const Options& options, bool hugepages) {
     args.insert(args.end(), {"-a", options.pci});
   }
   return args;
+}
+
+/**
+ * Buffers of received bytes come and go by the megabyte with every garbage collection. By default malloc returns them to
+ * the kernel each time, and a polling loop then stalls on page faults. What the user has set stays as it is.
+ */
+void keepMemory() {
+  const auto set = [](const char* variable, int parameter, int bytes) {
+    if (getenv(variable) == nullptr) mallopt(parameter, bytes);
+  };
+  set("MALLOC_TRIM_THRESHOLD_", M_TRIM_THRESHOLD, kKeptBytes);
+  set("MALLOC_MMAP_THRESHOLD_", M_MMAP_THRESHOLD, kMappedBytes);
+  set("MALLOC_TOP_PAD_", M_TOP_PAD, kGrownBytes);
 }
 
 }  // namespace
@@ -140,6 +160,7 @@ Outcome start(const Options& options) {
     rte_openlog_stream(stream);
   }
 
+  keepMemory();
   quiesce::install();
   std::vector<std::string> args = arguments(options, hugepages);
   int result = -1;

@@ -79,8 +79,20 @@ bool hasFrames(const DriverQueue& queue, uintptr_t ring) {
   return produced != (fromClient ? queue.lastHead : queue.lastTail);
 }
 
-/** The ring of this queue, looked for among the regions this process has mapped; 0 when it could be any of several. */
-uintptr_t findRing(const DriverQueue& queue) {
+bool isRing(uintptr_t at) {
+  uint32_t cookie = 0;
+  return peek(at, &cookie) && cookie == kCookie;
+}
+
+/**
+ * The ring of this queue, looked for among the regions this process has mapped; 0 when it could be any of several. A
+ * look at all regions takes a millisecond in a large process, so the port remembers what was found: a peer that went
+ * has its region unmapped, and what is there instead has no cookie.
+ */
+uintptr_t findRing(Port& port, const DriverQueue& queue) {
+  uintptr_t& known = port.memifRegion();
+  if (known != 0 && isRing(known + queue.ringOffset)) return known + queue.ringOffset;
+  known = 0;
   std::ifstream maps("/proc/self/maps");
   std::string line;
   uintptr_t found = 0;
@@ -88,13 +100,14 @@ uintptr_t findRing(const DriverQueue& queue) {
     if (line.size() < strlen(kRegionName) || line.compare(line.size() - strlen(kRegionName), std::string::npos, kRegionName) != 0) {
       continue;
     }
-    const uintptr_t ring = strtoull(line.c_str(), nullptr, 16) + queue.ringOffset;
-    uint32_t cookie = 0;
-    if (!peek(ring, &cookie) || cookie != kCookie) continue;
+    const uintptr_t region = strtoull(line.c_str(), nullptr, 16);
+    if (!isRing(region + queue.ringOffset)) continue;
     if (found != 0) return 0;
-    found = ring;
+    found = region;
   }
-  return found;
+  if (found == 0) return 0;
+  known = found;
+  return found + queue.ringOffset;
 }
 
 bool setMask(uintptr_t ring, bool masked) {
@@ -138,7 +151,7 @@ int unmaskInterrupt(Port& port) {
   const DriverQueue* queue = port.linkUp() ? driverQueue(port) : nullptr;
   if (!queue) return -1;
   const int fd = rte_intr_fd_get(queue->interrupt);
-  const uintptr_t ring = fd >= 0 ? findRing(*queue) : 0;
+  const uintptr_t ring = fd >= 0 ? findRing(port, *queue) : 0;
   if (ring == 0) return -1;
   drain(fd);
   if (!setMask(ring, false)) return -1;
@@ -155,15 +168,15 @@ int unmaskInterrupt(Port& port) {
 
 void maskInterrupt(Port& port) {
   const DriverQueue* queue = driverQueue(port);
-  const uintptr_t ring = queue ? findRing(*queue) : 0;
+  const uintptr_t ring = queue ? findRing(port, *queue) : 0;
   if (ring == 0) return;
   setMask(ring, true);
   drain(rte_intr_fd_get(queue->interrupt));
 }
 
-bool interruptMasked(const Port& port) {
+bool interruptMasked(Port& port) {
   const DriverQueue* queue = port.linkUp() ? driverQueue(port) : nullptr;
-  const uintptr_t ring = queue ? findRing(*queue) : 0;
+  const uintptr_t ring = queue ? findRing(port, *queue) : 0;
   uint16_t flags = kMaskInterrupt;
   return ring == 0 || !peek(ring + kFlagsAt, &flags) || (flags & kMaskInterrupt) != 0;
 }

@@ -105,6 +105,8 @@ class Port {
   const std::vector<int>& queueFds() const { return queueFds_; }
   /** The driver's receive queue, as the driver keeps it. */
   void* driverRxQueue() const { return rte_eth_fp_ops[port_].rxq.data[0]; }
+  /** memif: where the region of the rings was found last, 0 when it was not. */
+  uintptr_t& memifRegion() { return memifRegion_; }
 
   /** rte_mbuf_extbuf_free_callback_t of segment mbufs: the driver is done with a segment. */
   static void segmentFreed(void* addr, void* opaque);
@@ -149,6 +151,7 @@ class Port {
 
   PortOptions options_;
   std::string name_;
+  uintptr_t memifRegion_ = 0;
   bool opened_ = false;
   bool configured_ = false;
   bool running_ = false;

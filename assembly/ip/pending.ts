@@ -28,9 +28,9 @@ import { icmp6Unresolved } from './icmp6';
 @inline const P_SIZE: u32 = 96;
 
 /** Frames that may wait in all. */
-export const PENDING_MAX: u32 = 256;
-/** Frames that may wait for one neighbour. */
-export const PENDING_EACH: u32 = 4;
+export const PENDING_MAX: u32 = 512;
+/** Frames that may wait for one neighbour: the SYNs of a pool of connections that is opened at once. */
+export const PENDING_EACH: u32 = 64;
 
 let freeList: u32 = 0;
 

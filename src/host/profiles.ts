@@ -3,7 +3,7 @@ import type { CoreConfig } from './core/core.js';
 import { codeError } from './core/errors.js';
 import * as L from './core/layout.js';
 
-export type ProfileName = 'datacenter' | 'internet' | 'linux';
+export type ProfileName = 'datacenter' | 'internet' | 'linux' | 'local';
 
 /** The parameters a profile decides. */
 export type ProfileParameters = Pick<
@@ -87,6 +87,25 @@ const internet: ProfileParameters = {
   tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_PMTU_BLACK_HOLE | L.CFGF_DELACK_RTT,
 };
 
+// A few switch hops, failures detected in milliseconds (LUNA, ATC'23 §9).
+const datacenter: ProfileParameters = {
+  ...internet,
+  rtoMinUs: 4_000,
+  rtoMaxUs: 2 * SECOND_US,
+  rtoInitUs: 100_000,
+  delackUs: 1_000,
+  timeWaitUs: SECOND_US,
+  finWait2Us: 10 * SECOND_US,
+  synRetries: 95, // with the longest timeout 185 s: RFC 9293 §3.8.3 asks for 3 minutes
+  synackRetries: 10,
+  retries: 100, // with the steady timeout about 100 s, RFC 9293 §3.8.3's R2
+  rtoSteadyUs: 10_000,
+  orphanRetries: 40, // about a minute
+  congestion: L.CC_RENO,
+  rcvBufMaxBytes: 0, // a window that fits the caches is worth more than one that fits the path
+  tcpFlags: L.CFGF_FRTO | L.CFGF_ECN_ACCEPT, // a probe would come hardly sooner than the timeout
+};
+
 export const profiles: Readonly<Record<ProfileName, ProfileParameters>> = {
   internet,
   // What a Linux host does without any sysctl changed: scripts written for Linux run on it.
@@ -101,22 +120,15 @@ export const profiles: Readonly<Record<ProfileName, ProfileParameters>> = {
     rcvBufMaxBytes: 6_291_456, // net.ipv4.tcp_rmem[2]
     tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_LINUX_CWND | L.CFGF_LINUX,
   },
-  // A few switch hops, failures detected in milliseconds (LUNA, ATC'23 §9).
-  datacenter: {
-    ...internet,
-    rtoMinUs: 4_000,
-    rtoMaxUs: 2 * SECOND_US,
-    rtoInitUs: 100_000,
-    delackUs: 1_000,
-    timeWaitUs: SECOND_US,
-    finWait2Us: 10 * SECOND_US,
-    synRetries: 95, // with the longest timeout 185 s: RFC 9293 §3.8.3 asks for 3 minutes
-    synackRetries: 10,
-    retries: 100, // with the steady timeout about 100 s, RFC 9293 §3.8.3's R2
-    rtoSteadyUs: 10_000,
-    orphanRetries: 40, // about a minute
-    congestion: L.CC_RENO,
-    rcvBufMaxBytes: 0, // a window that fits the caches is worth more than one that fits the path
-    tcpFlags: L.CFGF_FRTO | L.CFGF_ECN_ACCEPT, // a probe would come hardly sooner than the timeout
+  datacenter,
+  // Memory that two processes share: nothing is lost there, so what is late is late because the peer was off its CPU or
+  // collected garbage, and a timeout of milliseconds would send for nothing.
+  local: {
+    ...datacenter,
+    rtoMinUs: 200_000,
+    rtoInitUs: 200_000,
+    retries: 55, // with the longest timeout 107 s
+    rtoSteadyUs: 0,
+    orphanRetries: 30,
   },
 };

@@ -30,7 +30,7 @@ export interface StackOptions extends Partial<Omit<ProfileParameters, 'congestio
   address?: string | readonly string[];
   /** Default gateway, or one of each family. */
   gateway?: string | readonly string[];
-  /** `datacenter` by default on links between processes (`memory:`, `memif:`), `internet` on all others. */
+  /** `local` by default on links in memory (`memory:`, `loopback:`, `memif:`), `internet` on all others. */
   profile?: ProfileName;
   /** Seed of everything random in the core; by default from the system's random source. */
   seed?: bigint;
@@ -571,9 +571,9 @@ export function speaksIPv6(core: Core): boolean {
   return false;
 }
 
-/** Between processes both ends are lunet's; elsewhere the peer may be anybody, Linux and its 40 ms delayed ACK included. */
+/** On memory both ends are lunet's and nothing is lost; elsewhere the peer may be anybody, Linux and its 40 ms delayed ACK included. */
 function profileFor(link: Link): ProfileName {
-  return ['memory', 'loopback', 'net_memif'].includes(link.info.driver) ? 'datacenter' : 'internet';
+  return ['memory', 'loopback', 'net_memif'].includes(link.info.driver) ? 'local' : 'internet';
 }
 
 /**

@@ -19,7 +19,7 @@ function hearAgain(stack: Stack): void {
 }
 
 test('lunet/net: a peer that no longer answers is reported, and ends the connection after the user timeout', async () => {
-  const ends = await openEnds();
+  const ends = await openEnds({ profile: 'datacenter' });
   const { near, far, server } = await connected(ends, { client: { userTimeout: 400 } });
   const reports: ConnectionReport[] = [];
   near.on('report', (report: ConnectionReport) => reports.push(report));
@@ -66,7 +66,14 @@ let hubs = 0;
 async function openZc(): Promise<ZcPair> {
   const hub = `reports-${process.pid}-${hubs++}`;
   const stack = (address: string): Promise<Stack> =>
-    openStack({ link: memoryLink(hub), address: `${address}/24`, zones: 16, rxZones: 4, maxConnections: 256 });
+    openStack({
+      link: memoryLink(hub),
+      address: `${address}/24`,
+      zones: 16,
+      rxZones: 4,
+      maxConnections: 256,
+      profile: 'datacenter',
+    });
   const stacks = [await stack(SERVER_ADDRESS), await stack('10.0.0.2')];
   return { stacks, server: createZc(stacks[0]), client: createZc(stacks[1]) };
 }

@@ -184,28 +184,28 @@ test('an unanswered request is repeated each second, three in all; then the fram
   emptied(manual);
 });
 
-test('four frames wait for one neighbour: the latest ones', () => {
+test('64 frames wait for one neighbour: the latest ones', () => {
   const manual = manualCore();
-  for (let id = 1; id <= 9; id++) manual.inject(echoFrom(ip(7), id));
+  for (let id = 1; id <= 69; id++) manual.inject(echoFrom(ip(7), id));
   manual.take();
   assert.is(manual.core.counter(L.CNT_NeighPendingDrops), 5);
-  assert.is(manual.core.rxInUse(), 4);
+  assert.is(manual.core.rxInUse(), 64);
   manual.inject(arp(2, ip(7), macOf(7)));
   assert.equal(
     manual.take().map((f) => f[42]),
-    [6, 7, 8, 9],
+    Array.from({ length: 64 }, (_, i) => 6 + i),
   );
   emptied(manual);
 });
 
-test('256 frames wait in all', () => {
+test('512 frames wait in all', () => {
   const manual = manualCore({ maxNeighbours: 100 }, undefined, '10.0.0.1', 112);
-  for (let host = 0; host < 80; host++) for (let id = 0; id < 4; id++) manual.inject(echoFrom(ip(2 + host, 1), id));
+  for (let host = 0; host < 20; host++) for (let id = 0; id < 32; id++) manual.inject(echoFrom(ip(2 + host, 1), id));
   manual.take();
-  assert.is(manual.core.counter(L.CNT_NeighPendingDrops), 80 * 4 - 256);
-  assert.is(manual.core.rxInUse(), 256);
+  assert.is(manual.core.counter(L.CNT_NeighPendingDrops), 20 * 32 - 512);
+  assert.is(manual.core.rxInUse(), 512);
   pass(manual, 5 * SECOND);
-  assert.is(manual.core.counter(L.CNT_NeighPendingDrops), 80 * 4);
+  assert.is(manual.core.counter(L.CNT_NeighPendingDrops), 20 * 32);
   emptied(manual);
 });
 
