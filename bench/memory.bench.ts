@@ -1,6 +1,6 @@
 // In memory, one thread, both ends: bulk and RPC by reference on inline sockets. Everything of the stack, nothing of a
 // driver, an event loop or another process.
-import { CFG_RCV_BUF_BYTES, CFG_SND_BUF_BYTES } from '../src/host/core/layout.js';
+import { CFG_RCV_BUF_BYTES, CFG_SND_BUF_BYTES, CNT_TcpRetransSegs } from '../src/host/core/layout.js';
 import { count, micros } from '../src/host/knbench/format.js';
 import { latencyRecorder, percentileUs, toHistogram } from '../src/host/knbench/histogram.js';
 import { sizeText } from '../src/host/knbench/results.js';
@@ -35,13 +35,22 @@ interface Cell extends Variant, Workload {
 }
 
 let nextPort = 1000;
-const RPC_BUFFER_BYTES = 2 * 1024 * 1024;
+/** Room for all requests of a connection. */
+const RPC_SND_BUF_BYTES = 2 * 1024 * 1024;
+/** Eight connections' windows together fit the receive objects: nothing is lost for want of one. */
+const RPC_RCV_BUF_BYTES = 256 * 1024;
 
-function setBuffers(pair: Pair, bytes: number): void {
+function setBuffers(pair: Pair, sndBytes: number, rcvBytes: number): void {
   for (const { dv } of [pair.server, pair.client]) {
-    dv.setUint32(CFG_SND_BUF_BYTES, bytes, true);
-    dv.setUint32(CFG_RCV_BUF_BYTES, bytes, true);
+    dv.setUint32(CFG_SND_BUF_BYTES, sndBytes, true);
+    dv.setUint32(CFG_RCV_BUF_BYTES, rcvBytes, true);
   }
+}
+
+/** Segments sent again; the link loses nothing, so there should be none. */
+function retransmits({ server, client }: Pair): number {
+  const ends = server === client ? [server] : [server, client];
+  return ends.reduce((sum, core) => sum + core.counter(CNT_TcpRetransSegs), 0);
 }
 
 function turnFor(pair: Pair, seconds: number): number {
@@ -55,7 +64,7 @@ function turnFor(pair: Pair, seconds: number): number {
 
 /** Requests per second, and the median latency where it means something. */
 function runRpc(pair: Pair, { sizeBytes, depth, connections }: Workload): { rate: number; p50Us: number | null } {
-  setBuffers(pair, RPC_BUFFER_BYTES);
+  setBuffers(pair, RPC_SND_BUF_BYTES, RPC_RCV_BUF_BYTES);
   const port = nextPort++;
   const register = dispatch(pair, (core, handle) => new Echo(core, handle, sizeBytes));
   const listener = listenInline(pair, port);
@@ -94,7 +103,7 @@ function runRpc(pair: Pair, { sizeBytes, depth, connections }: Workload): { rate
 
 /** Payload bytes per second from the client to the server. */
 function runBulk(pair: Pair, { sizeBytes }: Workload): number {
-  setBuffers(pair, sizeBytes);
+  setBuffers(pair, sizeBytes, sizeBytes);
   const port = nextPort++;
   let sink: Sink | undefined;
   const register = dispatch(pair, (core) => {
@@ -166,6 +175,7 @@ for (let round = 0; round < ROUNDS; round++) {
   }
   yardsticks.push(copyNs());
 }
+const retransmitted = pairs.reduce((sum, { pair }) => sum + retransmits(pair), 0);
 for (const { pair } of pairs) pair.close();
 
 const copy: Spread = spread(yardsticks);
@@ -175,6 +185,7 @@ if (json) {
     copy1460Ns: copy,
     rounds: ROUNDS,
     secondsEach: SECONDS,
+    retransmits: retransmitted,
     cells: all.map(({ rates, p50Us, ...cell }) => ({
       ...cell,
       [cell.kind === 'bulk' ? 'bitsPerSecond' : 'rpcPerSecond']: spread(rates),
@@ -216,5 +227,7 @@ if (json) {
       }),
     6,
   );
-  console.log(`\nMedians of ${ROUNDS} rounds of ${SECONDS} s, all variants in turn. RPC: Gbps each way.`);
+  console.log(
+    `\nMedians of ${ROUNDS} rounds of ${SECONDS} s, all variants in turn. RPC: Gbps each way. Segments retransmitted: ${retransmitted}.`,
+  );
 }

@@ -40,7 +40,7 @@ const TURNS_PER_CLOCK = 16;
 const TURNS_PER_POLL = 16;
 
 export const defaultConfig: Omit<CoreConfig, 'mtu' | 'mac'> = {
-  ...profiles.datacenter,
+  ...profiles.local,
   seed: 1n,
   maxConnections: 1024,
   maxListeners: 16,
