@@ -117,7 +117,12 @@ export function deliverInline(t: Tcb): void {
 }
 
 /** Moves pending events into the ring as far as it has room. */
+@inline
 export function flushEvents(): void {
+  if (head) deliverAll();
+}
+
+function deliverAll(): void {
   const last = tail;
   while (head) {
     const at = head;

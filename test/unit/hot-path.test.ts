@@ -25,25 +25,25 @@ const ROOTS = [
 /** What they call for segments in order and nothing lost, by folder; whatever else there is was inlined. */
 const HOT = new Set([
   ...ROOTS,
-  'ingest/completions',
-  ...below('ip', 'input/ipv4Input input/deliver input6/ipv6Input input6/deliver repeat/repeatInput route/dstGet'),
+  ...below('ip', 'input/ipv4Input input/deliver input6/ipv6Input input6/deliver route/dstGet'),
   ...below('ip/output', 'frameBegin frameSend framePublish ipOutput finish4 finish6 tcpChecksum udpFinish l4Sum'),
   ...below('tcp', 'input/tcpInput flow/flowFind fastpath/fastPath ack/ackAdvance recvq/rcvqAdd gro/groEnd'),
   ...below('tcp', 'txseg/txSegAcked txseg/inNetwork rto/rttSample rto/rtoNow tlp/lossTimerArm tso/autosize'),
   ...below('tcp/congestion', 'window/slowStart cubic/cubicAvoid dctcp/dctcpDelivered'),
-  ...below('tcp/events', 'deliverInline flushEvents'),
-  ...below('tcp/gso', 'gsoRun gsoSend copySend cutAppend cutEnd'),
+  ...below('tcp/events', 'deliverInline deliverAll'),
+  ...below('tcp/gso', 'gsoSend cutAppend cutEnd'),
   ...below('tcp/handle', 'fromHandle slotReap'),
-  ...below('tcp/output', 'ackSend tcpOutput tcpFlush sendNew sendOne'),
+  ...below('tcp/output', 'ackSend tcpOutput serveAll sendNew sendOne'),
+  ...below('tcp/run', 'plainAck runSend'),
   ...below('tcp/segment', 'segmentSend segmentHeader windowToOffer'),
   ...below('tcp', 'sendq/sendqAppend park/parkIdle'),
   ...below('timer/wheel', 'timerArm timersRun nextSlot'),
   ...below('udp', 'api/prepare output/datagramSend input/udpInput input/deliver recvq/udpQueueTake'),
-  ...below('udp/events', 'udpDeliverInline udpFlush'),
+  ...below('udp/events', 'udpDeliverInline deliverAll'),
   ...below('udp/table', 'udpFind udpFlowFind'),
   ...below('wire/checksum', 'sum16 pseudo6'),
-  ...below('zbuf', 'headroom/headerRelease'),
-  ...below('zbuf/zbuf', 'zbufAlloc zbufUnref zbufCheck liveContext take give'),
+  ...below('zbuf', 'headroom/headerRelease completed/completed'),
+  ...below('zbuf/zbuf', 'zbufAlloc zbufUnref zbufCheck liveContext zbufCompleted take give'),
 ]);
 
 /** What the hot functions call besides, and why that is not of the fast path. */
