@@ -25,7 +25,7 @@ import { IPV4_HEADER } from '../wire/ipv4';
 import { TCPF_FIN, TCPF_PSH, setTcpFlags, tcpFlags } from '../wire/tcp';
 import { asLinuxReceiver } from './linux';
 import { sackBytes } from './options';
-import { linkCuts } from './run';
+import { linkCuts } from './plain';
 import { ackCarried, headerService, pieceCount, PROTO_TCP, segmentHeader, segmentSend } from './segment';
 import { sendNodeAt } from './sendq';
 import { F2_CWR_OWED, F2_SND_URG, Tcb, addressesOf, coldOf, isV4 } from './tcb';

@@ -61,11 +61,14 @@ export function rxDone(): void {
   else store<u32>(context, left);
 }
 
-/** Gives up the application's reference to the object of the last frame, if `addr` is in that and it is the only one. */
+/** Gives up a reference of the application's to the object of the last frame. False when `addr` is not in it, or it is free. */
 @inline
 export function rxFree(addr: u32): bool {
-  if (addr - object >= bytes || load<u32>(context) != (LIVE | 1)) return false;
-  rxGive(context, object);
+  if (addr - object >= bytes) return false;
+  const value = load<u32>(context);
+  if (value <= LIVE) return false;
+  if (value == (LIVE | 1)) rxGive(context, object);
+  else store<u32>(context, value - 1);
   return true;
 }
 

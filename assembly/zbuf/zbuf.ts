@@ -10,14 +10,7 @@
 // zone: an application that has used up every zone can still be acknowledged, and so get memory back.
 
 import { CNT_ZbufAllocFails, CNT_ZbufAllocs, CNT_ZbufFrees, CNT_ZbufMisuse } from '../abi/counters';
-import {
-  CFG_ZONE_COUNT,
-  EFAULT,
-  EINVAL,
-  ENOBUFS,
-  ENOMEM,
-  HEADROOM,
-} from '../abi/layout';
+import { CFG_ZONE_COUNT, EFAULT, EINVAL, ENOBUFS, ENOMEM, HEADROOM } from '../abi/layout';
 import { count } from '../abi/runtime';
 import {
   contextAt,
