@@ -34,7 +34,7 @@ export {
   apiFree as free,
   apiObjectEnd as objectEnd,
   apiRefCount as refCount,
-  rxInUse,
   zbufInUse,
 } from './zbuf/zbuf';
+export { rxInUse } from './zbuf/rx';
 export { iovaOf, zoneSetIova } from './zbuf/zone';

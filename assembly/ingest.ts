@@ -11,10 +11,6 @@ import {
   CFG_SEED_HI,
   CFG_SEED_LO,
   CFG_SEGMENT_RECORDS,
-  CTL_DONE_AT,
-  CTL_DONE_HEAD,
-  CTL_DONE_SIZE,
-  CTL_DONE_TAIL,
   CTL_RX_AT,
   CTL_RX_SIZE,
   EALREADY,
@@ -44,7 +40,9 @@ import { noticeAbsence, timersInit, timersNext, timersRun } from './timer/wheel'
 import { udpFlush } from './udp/events';
 import { udpArenaNeeded, udpInit, udpParametersFine } from './udp/init';
 import { rxPoolsInit } from './zbuf/rxpool';
-import { rxTake, zbufCompleted, zbufInit, zbufUnref } from './zbuf/zbuf';
+import { completions } from './zbuf/completed';
+import { rxDone, rxTake } from './zbuf/rx';
+import { zbufInit } from './zbuf/zbuf';
 import { zonesNeeded } from './zbuf/zone';
 
 let initialised = false;
@@ -120,25 +118,6 @@ function begin(now: f64): void {
   noticeAbsence(nowUs - before);
 }
 
-/** Gives up the references of segments that the link has finished with. */
-function completions(): void {
-  const head = load<u32>(CTL_DONE_HEAD);
-  let tail = load<u32>(CTL_DONE_TAIL);
-  if (head == tail) return;
-  const at = load<u32>(CTL_DONE_AT);
-  const mask = load<u32>(CTL_DONE_SIZE) - 1;
-  // No more than the ring has, whatever the link says.
-  if (head - tail > mask + 1) {
-    count(CNT_ZbufMisuse);
-    tail = head - (mask + 1);
-  }
-  while (tail != head) {
-    zbufCompleted(load<u32>(at + ((tail & mask) << 2)));
-    tail++;
-  }
-  store<u32>(CTL_DONE_TAIL, tail);
-}
-
 /** Tells the application what has happened. */
 function flushAll(): void {
   flushEvents();
@@ -168,7 +147,7 @@ export function ingest(n: u32, now: f64): void {
     bytes += len;
     const flags = load<u32>(at, RXD_FLAGS);
     if (!repeatInput(addr, len, flags)) frameInput(addr, len, flags);
-    zbufUnref(addr);
+    rxDone();
   }
   groEnd();
   countAdd(CNT_RxFrames, frames);

@@ -33,10 +33,14 @@ export function dispatch(
   };
 }
 
+/** Pieces that a message may come in. */
+const PIECES_MOST = 512;
+
 /** Sends whole messages of `sizeBytes` back. */
 export class Echo implements App {
-  private readonly addr: number[] = [];
-  private readonly len: number[] = [];
+  /** The pieces of the message that is coming, as sendv() takes them; made when a message first comes in several. */
+  private iov = 0;
+  private pieces = 0;
   private bytes = 0;
 
   constructor(
@@ -52,35 +56,38 @@ export class Echo implements App {
       core.free(addr);
       return;
     }
-    this.addr.push(addr);
-    this.len.push(len);
+    if (this.iov === 0) {
+      this.iov = core.alloc(PIECES_MOST * IOV_SIZE);
+      if (this.iov === 0) throw new Error('no Zbuf memory for the pieces of a message');
+    }
+    if (this.pieces === PIECES_MOST) throw new Error('the message comes in too many pieces');
+    this.put(this.pieces++, addr, len);
     this.bytes += len;
     while (this.bytes >= sizeBytes) this.sendOne();
   }
 
+  private put(index: number, addr: number, len: number): void {
+    const at = (this.iov + index * IOV_SIZE) >> 2;
+    this.core.u32[at] = addr;
+    this.core.u32[at + 1] = len;
+  }
+
+  /** Sends the message that the last piece has completed; the rest of that piece begins the next one. */
   private sendOne(): void {
-    const { core, handle, sizeBytes, addr, len } = this;
-    const { scratch, dv } = core;
-    let missing = sizeBytes;
-    let pieces = 0;
-    while (missing > 0) {
-      const bytes = Math.min(missing, len[pieces]);
-      dv.setUint32(scratch + pieces * IOV_SIZE, addr[pieces], true);
-      dv.setUint32(scratch + pieces * IOV_SIZE + 4, bytes, true);
-      missing -= bytes;
-      pieces++;
-      if (missing === 0 && bytes < len[pieces - 1]) {
-        // The rest of the piece begins the next message.
-        core.dup(addr[pieces - 1]);
-        addr.splice(pieces, 0, addr[pieces - 1] + bytes);
-        len.splice(pieces, 0, len[pieces - 1] - bytes);
-      }
+    const { core, handle, iov, pieces } = this;
+    const { u32 } = core;
+    const more = this.bytes - this.sizeBytes;
+    const last = (iov + (pieces - 1) * IOV_SIZE) >> 2;
+    const rest = u32[last] + u32[last + 1] - more;
+    if (more !== 0) {
+      u32[last + 1] -= more;
+      core.dup(rest);
     }
-    if (core.sendv(handle, scratch, pieces) < 0) throw new Error('the response was refused');
-    for (let i = 0; i < pieces; i++) core.free(addr[i]);
-    addr.splice(0, pieces);
-    len.splice(0, pieces);
-    this.bytes -= sizeBytes;
+    if (core.sendv(handle, iov, pieces) < 0) throw new Error('the response was refused');
+    for (let i = 0; i < pieces; i++) core.free(u32[(iov + i * IOV_SIZE) >> 2]);
+    if (more !== 0) this.put(0, rest, more);
+    this.pieces = more === 0 ? 0 : 1;
+    this.bytes = more;
   }
 }
 

@@ -5,6 +5,11 @@ import { CNT_COUNT } from './counters';
 /** Microseconds of the host's monotonic clock, as handed to the current ingest(), poll() or flush(). */
 export let nowUs: u64 = 0;
 
+/** Milliseconds of it, wrapping. */
+export let nowMsWrapped: u32 = 0;
+/** When they change next: there is no division while they do not. */
+let nextMsUs: u64 = 1000;
+
 /** 2^53: beyond it an f64 no longer counts single microseconds. */
 const CLOCK_MAX: f64 = 9007199254740992;
 
@@ -14,6 +19,11 @@ export function setNow(us: f64): void {
   if (us >= 0) {
     const next = <u64>us;
     if (next > nowUs) nowUs = next;
+    if (next >= nextMsUs) {
+      const ms = next / 1000;
+      nowMsWrapped = <u32>ms;
+      nextMsUs = ms * 1000 + 1000;
+    }
   }
 }
 

@@ -95,10 +95,16 @@ export function txRoom(): u32 {
   return ringMask + 1 - (load<u32>(CTL_TX_HEAD) - load<u32>(CTL_TX_TAIL));
 }
 
+/** Ring slot of the descriptor number `head`. */
+@inline
+export function txSlotAt(head: u32): u32 {
+  return ringAt + (head & ringMask) * TXD_SIZE;
+}
+
 /** Ring slot `index` behind the head. */
 @inline
 export function txSlot(index: u32): u32 {
-  return ringAt + ((load<u32>(CTL_TX_HEAD) + index) & ringMask) * TXD_SIZE;
+  return txSlotAt(load<u32>(CTL_TX_HEAD) + index);
 }
 
 /** Begins a frame of at most `maxPieces` payload segments; 0 when there is no room for it. */
@@ -325,25 +331,6 @@ export function framePublish(mac: u64, typeRaw: u32, headerLen: u32, payloadLen:
   framePut(eth, headerLen, flags, offload);
   count(CNT_TxFrames);
   countAdd(CNT_TxBytes, headerLen + payloadLen);
-}
-
-/**
- * Publishes a frame of two segments that was not begun by frameBegin(): headers at `eth`, and one piece of payload, a reference
- * to which comes with it. There must be room for both.
- */
-@inline
-export function framePutPair(eth: u32, headerLen: u32, flags: u32, offload: u32, addr: u32, len: u32): void {
-  const at = txSlot(0);
-  store<u32>(at, eth, TXD_ADDR);
-  store<u32>(at, headerLen, TXD_LEN);
-  store<u32>(at, flags, TXD_FLAGS);
-  store<u32>(at, offload, TXD_OFFLOAD);
-  const piece = txSlot(1);
-  store<u32>(piece, addr, TXD_ADDR);
-  store<u32>(piece, len, TXD_LEN);
-  store<u32>(piece, TXF_END, TXD_FLAGS);
-  store<u32>(piece, 0, TXD_OFFLOAD);
-  store<u32>(CTL_TX_HEAD, load<u32>(CTL_TX_HEAD) + 2);
 }
 
 /** Publishes the descriptors of the frame, whose headers are `headerLen` bytes from `eth` on. Counting is the caller's. */

@@ -80,8 +80,8 @@ export function waiting(): bool {
 /** Takes back what the core has freed, moves what it has sent, and returns the number of receive descriptors written. */
 export function turn(burst: u32): u32 {
   takeFreed();
-  transmit();
-  return receive(burst);
+  const most = min(burst, load<u32>(CTL_RX_SIZE));
+  return transmit(receive(most), most);
 }
 
 function takeFreed(): void {
@@ -122,10 +122,15 @@ function copySegment(to: u32, from: u32, len: u32): void {
   }
 }
 
-function transmit(): void {
+/**
+ * Moves what the core has sent: behind the `frames` that have their descriptors already as far as there may be `most`, and
+ * into the inbox beyond that. Returns how many have one now.
+ */
+function transmit(frames: u32, most: u32): u32 {
   const head = load<u32>(CTL_TX_HEAD);
   let tail = load<u32>(CTL_TX_TAIL);
-  if (head == tail) return;
+  if (head == tail) return frames;
+  const descriptors = load<u32>(CTL_RX_AT);
   const ring = load<u32>(CTL_TX_AT);
   const mask = load<u32>(CTL_TX_SIZE) - 1;
   const done = load<u32>(CTL_DONE_AT);
@@ -156,27 +161,39 @@ function transmit(): void {
       freeList = object;
       continue;
     }
+    moved++;
+    if (frames < most) {
+      describe(descriptors + frames++ * RXD_SIZE, object, len);
+      continue;
+    }
     store<u32>(object, 0);
     store<u32>(object, len, LEN);
     if (inboxTail != 0) store<u32>(inboxTail, object);
     else inboxHead = object;
     inboxTail = object;
-    moved++;
   }
   store<u32>(CTL_TX_TAIL, tail);
   store<u32>(CTL_DONE_HEAD, doneHead);
+  return frames;
 }
 
-function receive(burst: u32): u32 {
+@inline
+function describe(at: u32, object: u32, len: u32): void {
+  store<u32>(at, object + ROOM, RXD_ADDR);
+  store<u32>(at, len, RXD_LEN);
+  store<u32>(at, 0, RXD_FLAGS);
+}
+
+/** Descriptors of frames that the last turn had no room for. */
+function receive(most: u32): u32 {
+  if (inboxHead == 0) return 0;
   let at = load<u32>(CTL_RX_AT);
-  const end = at + min(burst, load<u32>(CTL_RX_SIZE)) * RXD_SIZE;
+  const end = at + most * RXD_SIZE;
   let frames: u32 = 0;
   let object = inboxHead;
   for (; object != 0 && at < end; at += RXD_SIZE) {
     const next = load<u32>(object);
-    store<u32>(at, object + ROOM, RXD_ADDR);
-    store<u32>(at, load<u32>(object, LEN), RXD_LEN);
-    store<u32>(at, 0, RXD_FLAGS);
+    describe(at, object, load<u32>(object, LEN));
     object = next;
     frames++;
   }

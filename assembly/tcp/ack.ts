@@ -86,7 +86,8 @@ function renegedArm(t: Tcb): void {
 export function ackAdvance(t: Tcb, ack: u32): void {
   const c = coldOf(t);
   c.bytesAcked += ack - t.sndUna;
-  c.flags2 &= ~F2_HOLD;
+  // What waits is what has not been sent; the next piece that is queued ends it too (sendq.ts).
+  if (t.sndNxt != t.sndEnd) t.flags2 &= ~F2_HOLD;
   t.sndUna = ack;
   t.retries = 0;
   txSegAcked(t, ack);

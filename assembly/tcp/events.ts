@@ -46,9 +46,9 @@ export function eventRaise(t: Tcb, kind: u32): void {
 /** Puts a connection with pending events on the list. */
 export function enlist(t: Tcb): void {
   t.flags |= FL_IN_EVENTS;
-  t.evNext = 0;
+  coldOf(t).evNext = 0;
   const at = addressOf(t);
-  if (tail) tcbAt(tail).evNext = at;
+  if (tail) coldOf(tcbAt(tail)).evNext = at;
   else head = at;
   tail = at;
 }
@@ -117,7 +117,12 @@ export function deliverInline(t: Tcb): void {
 }
 
 /** Moves pending events into the ring as far as it has room. */
+@inline
 export function flushEvents(): void {
+  if (head) deliverAll();
+}
+
+function deliverAll(): void {
   const last = tail;
   while (head) {
     const at = head;
@@ -132,7 +137,7 @@ export function flushEvents(): void {
         t.evPending &= <u8>~((<u32>1) << kind);
       }
     }
-    head = t.evNext;
+    head = coldOf(t).evNext;
     if (!head) tail = 0;
     t.flags &= ~FL_IN_EVENTS;
     slotReap(t);

@@ -7,7 +7,7 @@ import { EV_DATA } from '../abi/layout';
 import { count } from '../abi/runtime';
 import { hostEvent } from '../host';
 import { TCPF_ACK, TCPF_PSH } from '../wire/tcp';
-import { zbufRef } from '../zbuf/zbuf';
+import { rxHandOver } from '../zbuf/rx';
 import { ackAdvance } from './ack';
 import { ccDelivered, ccOnAck } from './congestion/index';
 import { deliverInline, eventData } from './events';
@@ -82,7 +82,7 @@ export function fastPath(t: Tcb, tcp: u32, l4Len: u32): bool {
     if (len > <u32>t.rcvMss) t.rcvMss = <u16>min<u32>(len, coldOf(t).ownMss);
     if (flags & FL_INLINE) {
       const payload = tcp + header;
-      zbufRef(payload);
+      rxHandOver();
       hostEvent(handle, EV_DATA, payload, len);
       if (t.handle != handle) return true;
     } else eventData(t);

@@ -26,14 +26,14 @@ export function frtoOnAck(t: Tcb, acked: u32, duplicate: bool): void {
     undoTimeout(t);
     return;
   }
-  if (seqGt(t.sndNxt, t.recover)) {
+  if (seqGt(t.sndNxt, coldOf(t).recover)) {
     // Step 3a: new data was sent, and the ACK does not cover more than the retransmission: the loss was real.
     if (duplicate) c.flags2 &= ~F2_FRTO;
     return;
   }
   if (!acked) return;
   // Step 2b: two new segments, if there is anything to send in the window; else the conventional way.
-  t.recover = t.sndNxt;
+  coldOf(t).recover = t.sndNxt;
   if (seqGt(t.sndEnd, t.sndNxt) && seqGt(t.sndUna + t.sndWnd, t.sndNxt)) c.flags2 |= F2_FRTO_NEW;
   else c.flags2 &= ~F2_FRTO;
 }
@@ -52,5 +52,5 @@ export function frtoSent(t: Tcb): void {
 
 /** The recovery after the timeout is over. */
 export function frtoEnd(t: Tcb): void {
-  if (seqGe(t.sndUna, t.recover)) coldOf(t).flags2 &= ~(F2_FRTO | F2_FRTO_NEW);
+  if (seqGe(t.sndUna, coldOf(t).recover)) coldOf(t).flags2 &= ~(F2_FRTO | F2_FRTO_NEW);
 }

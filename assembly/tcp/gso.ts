@@ -1,32 +1,14 @@
-// Segmentation as late as possible: a run of new data of one connection, which sendNew() lets go in one turn.
+// Segmentation by the link (CFGF_TX_TSO): segments of new data that follow each other in a turn become one frame of up to
+// 64 KiB. sendNew() decides on each segment, each has its record (decision 005), and the wire sees the same bytes. Where
+// the link does not cut, run.ts makes the segments.
 //
-// Where the link cuts (CFGF_TX_TSO), segments that follow each other become one frame of up to 64 KiB. Elsewhere the first
-// segment of a run is built by segment.ts, and what follows has its headers copied and only the sequence number, the
-// flags, the lengths and the checksums made anew: sums of what stays the same are taken once. Either way sendNew()
-// decides on each segment, each has its record (decision 005), and the wire sees the same bytes.
-//
-// A run holds what no two of its segments may differ in: acknowledgment, window, timestamps, ECN, route and MAC. Nothing
+// A frame holds what no two of its segments may differ in: acknowledgment, window, timestamps, ECN, route and MAC. Nothing
 // that could change them happens between gsoSend() and gsoEnd(). Segments with more to say (urgent data, SACK, CWR, the
 // first one on a path whose MAC is not known) are sent by segmentSend(), and so is everything on a connection that does
 // as Linux does.
 
-import { CNT_Ip6OutRequests, CNT_IpOutRequests, CNT_TcpOutSegs, CNT_TxBytes, CNT_TxFrames } from '../abi/counters';
-import {
-  CFGF_NO_GSO,
-  CFGF_TX_CSUM,
-  CFGF_TX_NO_CSUM,
-  CFGF_TX_TSO,
-  CFG_FLAGS,
-  CTL_TX_HEAD,
-  TXD_ADDR,
-  TXD_FLAGS,
-  TXD_LEN,
-  TXD_OFFLOAD,
-  TXF_END,
-  TX_MAX_SEGS,
-  TX_TSO_MAX_CUTS,
-  TX_TSO_MAX_SEGS,
-} from '../abi/layout';
+import { CNT_TcpOutSegs } from '../abi/counters';
+import { CFGF_NO_GSO, CFG_FLAGS, CTL_TX_HEAD, TX_MAX_SEGS, TX_TSO_MAX_CUTS, TX_TSO_MAX_SEGS } from '../abi/layout';
 import { countAdd } from '../abi/runtime';
 import {
   frameBegin,
@@ -35,72 +17,28 @@ import {
   frameL4,
   framePayload,
   framePieces,
-  framePut,
-  framePutPair,
   ipOutput,
   pathReady,
   txRoom,
-  txSlot,
 } from '../ip/output';
-import { fold, pseudo4, pseudo6, sum16, sumAppend } from '../wire/checksum';
-import { ETH_HEADER } from '../wire/ethernet';
-import { IPV4_CHECKSUM, IPV4_HEADER, IPV4_TOTAL, mappedRaw } from '../wire/ipv4';
-import { IPV6_HEADER, IPV6_PAYLOAD } from '../wire/ipv6';
-import {
-  TCPF_ACK,
-  TCPF_FIN,
-  TCPF_PSH,
-  TCP_CHECKSUM,
-  TCP_FLAGS,
-  TCP_SEQ,
-  setTcpChecksum,
-  setTcpFlags,
-  setTcpSeq,
-  tcpFlags,
-} from '../wire/tcp';
-import { zbufAllocHeader, zbufRefMany } from '../zbuf/zbuf';
+import { IPV4_HEADER } from '../wire/ipv4';
+import { TCPF_FIN, TCPF_PSH, setTcpFlags, tcpFlags } from '../wire/tcp';
 import { asLinuxReceiver } from './linux';
 import { sackBytes } from './options';
-import { txSegAlloc, txSegFree, txSegScarce } from './records';
-import { ackCarried, headerService, payloadPut, pieceCount, PROTO_TCP, segmentHeader, segmentSend } from './segment';
+import { linkCuts } from './plain';
+import { ackCarried, headerService, pieceCount, PROTO_TCP, segmentHeader, segmentSend } from './segment';
 import { sendNodeAt } from './sendq';
-import { CA_OPEN, F2_CWR_OWED, F2_MARKS, F2_SND_URG, Tcb, addressesOf, coldOf, isV4, pipe } from './tcb';
-import { nodeHolding, txSegAppend, txSegAt } from './txseg';
+import { F2_CWR_OWED, F2_SND_URG, Tcb, addressesOf, coldOf, isV4 } from './tcb';
+import { txSegAt } from './txseg';
 
 /** The total length of an IPv4 packet is 16 bits. */
 const IPV4_MOST: u32 = 65535;
 
-/** Nothing is under way; headers are copied from `model`; a frame for the link to cut is being built. */
-const IDLE: u32 = 0;
-const COPY: u32 = 1;
-const CUT: u32 = 2;
-let run: u32 = IDLE;
-
-// While run is COPY: the frame that headers are copied from, and what is the same in all.
-let model: u32 = 0;
-/** Where in a header object its Ethernet header is. */
-let ethOffset: u32 = 0;
-let headerLen: u32 = 0;
-let offload: u32 = 0;
-let frameFlags: u32 = 0;
-let v4: bool = false;
-/** Bytes of the TCP header. */
-let tcpLen: u32 = 0;
-/** Payload of the model. */
-let modelLen: u32 = 0;
-/** Sums without lengths: of the IPv4 header, of the pseudo-header, of it and the TCP header less sequence number and flags. */
-let ipSum: u64 = 0;
-let pseudoSum: u64 = 0;
-let tcpSum: u64 = 0;
-/** Flags that every segment of the run has. */
-let commonFlags: u32 = 0;
-/** Segments and payload bytes that are not counted yet. */
-let segments: u32 = 0;
-let bytes: u32 = 0;
-
-// While run is CUT.
+/** A frame for the link to cut is being built, behind the ring's head. */
+export let gsoCutting: bool = false;
 let l4: u32 = 0;
 let mss: u32 = 0;
+let tcpLen: u32 = 0;
 let cuts: u32 = 0;
 let total: u32 = 0;
 /** Pieces the frame may have, and what in the send queue the last one is of. */
@@ -125,210 +63,22 @@ function uniform(t: Tcb): bool {
  * no room for it. gsoEnd() has to follow, before anything else is sent.
  */
 export function gsoSend(t: Tcb, record: u32, seq: u32, node: u32, len: u32, flags: u32): bool {
-  if (run == CUT) {
+  if (gsoCutting) {
     if (cutAppend(seq, node, len, flags)) return true;
     cutEnd(t);
   }
-  if (run == COPY && len != 0) return copySend(seq, node, len, flags);
   // What nothing follows is no run.
-  if (t.sndEnd - seq <= len || !uniform(t)) return segmentSend(t, seq, node, len, flags);
-  const config = load<u32>(CFG_FLAGS);
-  if ((config & (CFGF_TX_TSO | CFGF_TX_CSUM | CFGF_TX_NO_CSUM)) == (CFGF_TX_TSO | CFGF_TX_CSUM) && cutBegins(t)) {
-    return cutBegin(t, record, seq, node, len, flags);
+  if (t.sndEnd - seq <= len || !linkCuts(load<u32>(CFG_FLAGS)) || !uniform(t) || !cutBegins(t)) {
+    return segmentSend(t, seq, node, len, flags);
   }
-  const head = load<u32>(CTL_TX_HEAD);
-  if (!segmentSend(t, seq, node, len, flags)) return false;
-  copyBegin(t, head, len);
-  return true;
+  return cutBegin(t, record, seq, node, len, flags);
 }
 
 /** No more of this run comes. */
 @inline
 export function gsoEnd(t: Tcb): void {
-  if (run == COPY) copyEnd(t);
-  else if (run == CUT) cutEnd(t);
+  if (gsoCutting) cutEnd(t);
 }
-
-// ---- headers copied ----
-
-/** Takes the segment just sent as the model of what follows, if it has gone into the ring at `head`. */
-function copyBegin(t: Tcb, head: u32, len: u32): void {
-  const slot = txSlot(head - load<u32>(CTL_TX_HEAD));
-  // A frame that waits for a MAC is not in the ring: there is nothing there, or a question for the MAC, of one segment.
-  if (load<u32>(CTL_TX_HEAD) - head < 2) return;
-  const eth = load<u32>(slot, TXD_ADDR);
-  offload = load<u32>(slot, TXD_OFFLOAD);
-  // Not the segment's length: payload may follow the headers in it.
-  headerLen = (offload & 0xff) + ((offload >> 8) & 0xff) + ((offload >> 16) & 0xff);
-  frameFlags = load<u32>(slot, TXD_FLAGS) & ~TXF_END;
-  v4 = isV4(t);
-  const l3Len = v4 ? IPV4_HEADER : IPV6_HEADER;
-  const tcp = eth + ETH_HEADER + l3Len;
-  tcpLen = headerLen - ETH_HEADER - l3Len;
-  // frameL4() of the object it is in.
-  model = tcp - frameL4(0);
-  ethOffset = eth - model;
-  modelLen = len;
-  commonFlags = tcpFlags(tcp) & ~(TCPF_PSH | TCPF_FIN);
-  const addresses = addressesOf(t);
-  if (v4) {
-    const src = mappedRaw(addresses);
-    const dst = mappedRaw(addresses + 16);
-    pseudoSum = pseudo4(src, dst, PROTO_TCP, 0);
-    const ip = eth + ETH_HEADER;
-    ipSum = sum16(ip, IPV4_HEADER, 0) - load<u16>(ip, IPV4_TOTAL) - load<u16>(ip, IPV4_CHECKSUM);
-  } else pseudoSum = pseudo6(addresses, addresses + 16, PROTO_TCP, 0);
-  tcpSum =
-    sum16(tcp, tcpLen, pseudoSum) -
-    load<u32>(tcp, TCP_SEQ) -
-    ((<u64>load<u8>(tcp, TCP_FLAGS)) << 8) -
-    load<u16>(tcp, TCP_CHECKSUM);
-  run = COPY;
-}
-
-/** Copies the model's headers, of which TCP's has at most 32 bytes without SACK: stores of fixed size, whatever the lengths. */
-@inline
-function copyHeaders(f: u32): void {
-  store<u64>(f, load<u64>(model, 24), 24);
-  store<u64>(f, load<u64>(model, 32), 32);
-  store<u64>(f, load<u64>(model, 40), 40);
-  store<u64>(f, load<u64>(model, 48), 48);
-  store<u64>(f, load<u64>(model, 56), 56);
-  store<u64>(f, load<u64>(model, 64), 64);
-  store<u64>(f, load<u64>(model, 72), 72);
-  store<u64>(f, load<u64>(model, 80), 80);
-  store<u64>(f, load<u64>(model, 88), 88);
-  if (v4) return;
-  store<u64>(f, load<u64>(model, 8), 8);
-  store<u64>(f, load<u64>(model, 16), 16);
-}
-
-function copySend(seq: u32, node: u32, len: u32, flags: u32): bool {
-  const f = frameBegin(pieceCount(node, seq, len));
-  if (!f) return false;
-  copyHeaders(f);
-  const tcp = frameL4(f);
-  const eth = f + ethOffset;
-  flags |= commonFlags;
-  setTcpSeq(tcp, seq);
-  setTcpFlags(tcp, flags);
-  payloadPut(node, seq, len);
-  const lenRaw = <u32>bswap<u16>(<u16>(tcpLen + len));
-  if (len != modelLen) {
-    const ip = eth + ETH_HEADER;
-    if (v4) {
-      const totalRaw = <u32>bswap<u16>(<u16>(IPV4_HEADER + tcpLen + len));
-      store<u16>(ip, <u16>totalRaw, IPV4_TOTAL);
-      store<u16>(ip, <u16>~fold(ipSum + totalRaw), IPV4_CHECKSUM);
-    } else store<u16>(ip, <u16>lenRaw, IPV6_PAYLOAD);
-  }
-  const config = load<u32>(CFG_FLAGS);
-  if (!(config & CFGF_TX_NO_CSUM)) {
-    if (v4 && config & CFGF_TX_CSUM) setTcpChecksum(tcp, <u16>fold(pseudoSum + lenRaw));
-    else {
-      const acc = tcpSum + lenRaw + load<u32>(tcp, TCP_SEQ) + ((<u64>flags) << 8);
-      setTcpChecksum(tcp, <u16>~fold(payloadSum(acc)));
-    }
-  }
-  framePut(eth, headerLen, frameFlags, offload);
-  segments++;
-  bytes += len;
-  return true;
-}
-
-/**
- * Sends what is sure to follow the model: full segments out of one piece of the send queue, as far as both windows and the
- * ring let them go, each as sendNew() would. What decides on them is the same for all and is asked once. The last segment
- * is left to sendNew(), which knows what it has to say.
- */
-export function gsoRun(t: Tcb): void {
-  const node = t.sqNext;
-  const mss: u32 = t.sndMss;
-  if (run != COPY || modelLen != mss || node == 0 || t.caState != CA_OPEN) return;
-  if (coldOf(t).flags2 & F2_MARKS) return;
-  let seq = t.sndNxt;
-  const n = sendNodeAt(node);
-  const skip = seq - n.seq;
-  const room = <i32>(t.sndUna + t.sndWnd - seq);
-  const free = <i32>(t.cwnd - pipe(t));
-  if (room <= 0 || free <= 0) return;
-  const most = min(min(n.len - skip, t.sndEnd - seq - 1), <u32>min(room, free));
-  let left = min(most / mss, txRoom() >> 1);
-  if (left == 0) return;
-  let addr = n.addr + skip;
-  const flags = TCPF_ACK | commonFlags;
-  const config = load<u32>(CFG_FLAGS);
-  const sums: bool = !(config & CFGF_TX_NO_CSUM);
-  const byLink: bool = v4 && (config & CFGF_TX_CSUM) != 0;
-  const lenRaw = <u32>bswap<u16>(<u16>(tcpLen + mss));
-  const base = tcpSum + lenRaw + ((<u64>flags) << 8);
-  const first = addr;
-  for (; left != 0 && !txSegScarce(); left--) {
-    const record = txSegAlloc();
-    if (!record) break;
-    const f = zbufAllocHeader();
-    if (!f) {
-      txSegFree(record);
-      break;
-    }
-    copyHeaders(f);
-    const tcp = frameL4(f);
-    setTcpSeq(tcp, seq);
-    setTcpFlags(tcp, flags);
-    if (sums) {
-      const sum = byLink ? fold(pseudoSum + lenRaw) : ~fold(sum16(addr, mss, base + load<u32>(tcp, TCP_SEQ)));
-      setTcpChecksum(tcp, <u16>sum);
-    }
-    framePutPair(f + ethOffset, headerLen, frameFlags, offload, addr, mss);
-    txSegAppend(t, record, seq, mss, node, 0);
-    seq += mss;
-    addr += mss;
-  }
-  const sent = seq - t.sndNxt;
-  if (sent == 0) return;
-  const count = sent / mss;
-  zbufRefMany(first, count);
-  segments += count;
-  bytes += sent;
-  t.sndNxt = seq;
-  t.sqNext = nodeHolding(node, seq);
-}
-
-/** Adds the payload of the frame being built to `acc`. */
-@inline
-function payloadSum(acc: u64): u64 {
-  const pieces = framePieces();
-  let odd = false;
-  for (let i: u32 = 1; i <= pieces; i++) {
-    const slot = txSlot(i);
-    const len = load<u32>(slot, TXD_LEN);
-    acc = sumAppend(acc, odd, load<u32>(slot, TXD_ADDR), len);
-    if (len & 1) odd = !odd;
-  }
-  return acc;
-}
-
-function copyEnd(t: Tcb): void {
-  run = IDLE;
-  if (segments == 0) return;
-  countAdd(v4 ? CNT_IpOutRequests : CNT_Ip6OutRequests, segments);
-  countAdd(CNT_TxFrames, segments);
-  countAdd(CNT_TxBytes, segments * headerLen + bytes);
-  countSent(t);
-}
-
-/** Takes `segments` and `bytes` into the connection's account. */
-function countSent(t: Tcb): void {
-  const c = coldOf(t);
-  c.segsOut += segments;
-  c.dataSegsOut += segments;
-  c.bytesSent += bytes;
-  countAdd(CNT_TcpOutSegs, segments);
-  segments = 0;
-  bytes = 0;
-}
-
-// ---- one frame for the link to cut ----
 
 /** Whether a frame for the link begins with this segment. */
 @inline
@@ -348,7 +98,7 @@ function cutBegin(t: Tcb, record: u32, seq: u32, node: u32, len: u32, flags: u32
   total = 0;
   lastNode = 0;
   firstRecord = record;
-  run = CUT;
+  gsoCutting = true;
   return cutAppend(seq, node, len, flags);
 }
 
@@ -381,7 +131,7 @@ function cutAppend(seq: u32, node: u32, len: u32, flags: u32): bool {
 
 /** Sends the frame. */
 function cutEnd(t: Tcb): void {
-  run = IDLE;
+  gsoCutting = false;
   if (cuts > 1) frameCut(mss);
   ipOutput(t.dst, addressesOf(t), PROTO_TCP, tcpLen, total, headerService);
   // The link takes them all at once.
@@ -391,7 +141,9 @@ function cutEnd(t: Tcb): void {
     s.txPos = head;
     at = s.next;
   }
-  segments = cuts;
-  bytes = total;
-  countSent(t);
+  const c = coldOf(t);
+  c.segsOut += cuts;
+  c.dataSegsOut += cuts;
+  c.bytesSent += total;
+  countAdd(CNT_TcpOutSegs, cuts);
 }

@@ -105,7 +105,7 @@ function configured(flag: u32): bool {
 export function connectionInit(t: Tcb): void {
   const c = coldOf(t);
   t.rcvBuf = load<u32>(CFG_RCV_BUF_BYTES);
-  t.sndBuf = load<u32>(CFG_SND_BUF_BYTES);
+  coldOf(t).sndBuf = load<u32>(CFG_SND_BUF_BYTES);
   t.dst = dstGet(addressesOf(t) + 16);
   c.pmtu = dstMtu(t.dst);
   const headers = headersOf(t);
@@ -119,7 +119,7 @@ export function connectionInit(t: Tcb): void {
   c.iss = iss;
   t.sndUna = iss;
   t.sndNxt = t.sndEnd = c.sndSml = iss + 1;
-  t.recover = c.fack = c.rackRound = iss; // RFC 6582 §3.2 step 1
+  coldOf(t).recover = c.fack = c.rackRound = iss; // RFC 6582 §3.2 step 1
   t.lastRecvMs = t.lastSendMs = nowMs();
   setSynSent(t);
 }
@@ -279,7 +279,7 @@ export function inherit(t: Tcb, l: Tcb): void {
     t.rcvBuf = l.rcvBuf;
     coldOf(t).flags2 |= F2_RCVBUF_LOCK;
   }
-  if (l.sndBuf) t.sndBuf = l.sndBuf;
+  if (coldOf(l).sndBuf) coldOf(t).sndBuf = coldOf(l).sndBuf;
   const from = coldOf(l);
   const c = coldOf(t);
   if (from.keepTimeMs) c.keepTimeMs = from.keepTimeMs;

@@ -43,9 +43,10 @@ export function tcpInput(ip: u32, tcp: u32, l4Len: u32, flags: u32, addresses: u
   groNext(at);
   if (at) {
     const t = tcbAt(at);
-    if (t.state == TCP_ESTABLISHED && fastPath(t, tcp, l4Len)) {
+    if (t.state == TCP_ESTABLISHED) {
+      // Remembered before an inline application can give the frame back.
       if (isV4(t)) repeatRemember(ip, at);
-      return;
+      if (fastPath(t, tcp, l4Len)) return;
     }
     groEnd();
     segRead(tcp, l4Len, addresses);

@@ -2,7 +2,7 @@
 // gives the timestamp offset (RFC 7323 §5.4), so that both clocks of one 4-tuple go on from one connection to the next.
 
 import { rand64, siphash24 } from '../abi/random';
-import { nowUs } from '../abi/runtime';
+import { nowMsWrapped, nowUs } from '../abi/runtime';
 import { Tcb, addressOf } from './tcb';
 
 let secret0: u64 = 0;
@@ -16,7 +16,7 @@ export function isnInit(): void {
 /** Milliseconds of the core's clock, wrapping. */
 @inline
 export function nowMs(): u32 {
-  return <u32>(nowUs / 1000);
+  return nowMsWrapped;
 }
 
 /** Sets the timestamp offset and returns the initial sequence number for the block's 4-tuple. */

@@ -4,7 +4,7 @@
 import { count } from '../abi/runtime';
 import { CNT_TcpExtTCPBadOptions } from '../abi/counters';
 import { nowMs } from './isn';
-import { Cold, FL_SACK, FL_TS, FL_WSCALE, Tcb, coldOf } from './tcb';
+import { Cold, F2_DSACK, FL_SACK, FL_TS, FL_WSCALE, Tcb, coldOf } from './tcb';
 
 const KIND_END: u32 = 0;
 const KIND_NOP: u32 = 1;
@@ -83,7 +83,7 @@ export function optParse(at: u32, end: u32): void {
 export function sackBytes(t: Tcb): u32 {
   if (!(t.flags & FL_SACK)) return 0;
   const c = coldOf(t);
-  let blocks: u32 = c.dsackStart != c.dsackEnd ? 1 : 0;
+  let blocks: u32 = t.flags2 & F2_DSACK ? 1 : 0;
   if (t.oooHead) blocks += sackRanges(c);
   if (blocks == 0) return 0;
   return 4 + 8 * min<u32>(blocks, t.flags & FL_TS ? 3 : 4);
@@ -136,6 +136,7 @@ function writeSack(c: Cold, at: u32, bytes: u32): void {
   // RFC 2883 §4: the duplicate comes first, once.
   let p = putBlock(at + 4, c.dsackStart, c.dsackEnd);
   c.dsackStart = c.dsackEnd = 0;
+  c.flags2 &= ~F2_DSACK;
   if (p < end) p = putBlock(p, c.sack0Start, c.sack0End);
   if (p < end) p = putBlock(p, c.sack1Start, c.sack1End);
   if (p < end) p = putBlock(p, c.sack2Start, c.sack2End);

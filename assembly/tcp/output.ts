@@ -18,7 +18,7 @@ import { resetOwed } from './close';
 import { ccRestart } from './congestion/index';
 import { cwndUsed } from './congestion/window';
 import { eventRaise } from './events';
-import { gsoEnd, gsoRun, gsoSend } from './gso';
+import { gsoCutting, gsoEnd, gsoSend } from './gso';
 import { slotReap } from './handle';
 import { synOwed } from './handshake';
 import { nowMs } from './isn';
@@ -27,6 +27,8 @@ import { sackBytes } from './options';
 import { persistArm } from './persist';
 import { TXM_FIN, TXM_PUSH, TXM_TSO, sendMarkGet, txSegAlloc, txSegFree, txSegScarce } from './records';
 import { retransmitLost } from './retransmit';
+import { plainAck } from './plain';
+import { runSend } from './run';
 import { rtoArm } from './rto';
 import { PIECES_MAX, segmentSend } from './segment';
 import { seqGt } from './seq';
@@ -81,7 +83,13 @@ export function wantOutput(t: Tcb): void {
 }
 
 /** Serves every connection on the list once. One that meets a full ring waits at the end of it. */
+@inline
 export function tcpFlush(): void {
+  if (!wantHead || serveAll()) sendqStarvedServed();
+}
+
+/** False when the transmit ring was full before all were served. */
+function serveAll(): bool {
   const last = wantTail;
   const gaveBack = sendqGaveBack;
   while (wantHead) {
@@ -94,7 +102,7 @@ export function tcpFlush(): void {
     if (t.state != 0) {
       tcpOutput(t);
       // The ring is full: the others would only meet the same.
-      if (t.state != 0 && t.flags & FL_WANT_OUT) return;
+      if (t.state != 0 && t.flags & FL_WANT_OUT) return false;
       if (sendqStarved(t)) {
         if (gaveBack) {
           t.flags &= ~FL_WRITE_WANTED;
@@ -104,7 +112,7 @@ export function tcpFlush(): void {
     }
     if (at == last) break;
   }
-  sendqStarvedServed();
+  return true;
 }
 
 // ---- one connection ----
@@ -135,7 +143,7 @@ export function tcpOutput(t: Tcb): void {
 
 /** Sends a bare ACK, or has it sent when there is room. */
 export function ackSend(t: Tcb): void {
-  if (!segmentSend(t, t.sndNxt, 0, 0, TCPF_ACK)) {
+  if (!plainAck(t) && !segmentSend(t, t.sndNxt, 0, 0, TCPF_ACK)) {
     t.flags |= FL_ACK_NOW;
     wantOutput(t);
   }
@@ -206,6 +214,7 @@ function sendNew(t: Tcb): bool {
   let tsoLeft: u32 = 0;
   let tsoMany = false;
   while (true) {
+    if (!gsoCutting && runSend(t)) sent = true;
     const unsent = t.sndEnd - t.sndNxt;
     let len: u32 = 0;
     let mark: u32 = 0;
@@ -271,7 +280,6 @@ function sendNew(t: Tcb): bool {
     }
     sent = true;
     if (mark & TXM_FIN) break;
-    gsoRun(t);
   }
   gsoEnd(t);
   if (!linux || sent || limited) cwndUsed(t, limited);

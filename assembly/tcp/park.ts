@@ -25,10 +25,13 @@ import {
   Cold,
   FL_AT_REST,
   FL_IN_FLOWS,
+  NODE_DELACK,
+  NODE_LONG,
+  NODE_RETRANSMIT,
   SLOT_SIZE,
-  TCB_SIZE,
   Tcb,
   addressOf,
+  coldOf,
   delackTimer,
   longTimer,
   retransmitTimer,
@@ -139,14 +142,14 @@ function relate(sign: i32): void {
   const nxt = changetype<Tcb>(<usize>IMAGE).rcvNxt;
   relative(<u32>offsetof<Tcb>('sndNxt'), una, sign);
   relative(<u32>offsetof<Tcb>('sndEnd'), una, sign);
-  relative(<u32>offsetof<Tcb>('recover'), una, sign);
+  relative(<u32>offsetof<Cold>('recover'), una, sign);
   relative(<u32>offsetof<Tcb>('rcvAdv'), nxt, sign);
   relative(<u32>offsetof<Tcb>('rcvWup'), nxt, sign);
   relative(<u32>offsetof<Tcb>('sndWl1'), nxt, sign);
-  relative(TCB_SIZE + <u32>offsetof<Cold>('rackEnd'), una, sign);
-  relative(TCB_SIZE + <u32>offsetof<Cold>('fack'), una, sign);
-  relative(TCB_SIZE + <u32>offsetof<Cold>('sndSml'), una, sign);
-  relative(TCB_SIZE + <u32>offsetof<Cold>('rcvRttSeq'), nxt, sign);
+  relative(<u32>offsetof<Cold>('rackEnd'), una, sign);
+  relative(<u32>offsetof<Cold>('fack'), una, sign);
+  relative(<u32>offsetof<Cold>('sndSml'), una, sign);
+  relative(<u32>offsetof<Cold>('rcvRttSeq'), nxt, sign);
 }
 
 /** Packs the connection into a record and gives its slot back. False when it does not fit or there is no record. */
@@ -156,9 +159,11 @@ function park(t: Tcb): bool {
   const slot = addressOf(t);
   memory.copy(IMAGE, slot, SLOT_SIZE);
   // Timers are nodes of a list and not to be copied; the links of lists that it is on no more say nothing.
-  memory.fill(IMAGE + <u32>offsetof<Tcb>('retransmitTimer0'), 0, 3 * TIMER_NODE);
+  memory.fill(IMAGE + NODE_RETRANSMIT, 0, TIMER_NODE);
+  memory.fill(IMAGE + NODE_DELACK, 0, TIMER_NODE);
+  memory.fill(IMAGE + NODE_LONG, 0, TIMER_NODE);
   const image = changetype<Tcb>(<usize>IMAGE);
-  image.outNext = image.evNext = 0;
+  image.outNext = coldOf(image).evNext = 0;
   relate(-1);
   if (!patternKnown) {
     memory.copy(PATTERN, IMAGE, SLOT_SIZE);

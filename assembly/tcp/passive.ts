@@ -110,7 +110,7 @@ function begin(t: Tcb, l: Tcb, ports: u32): void {
 function setIss(t: Tcb, c: Cold, iss: u32): void {
   c.iss = t.sndUna = iss;
   t.sndNxt = t.sndEnd = c.sndSml = iss + 1;
-  t.recover = c.fack = c.rackRound = iss;
+  coldOf(t).recover = c.fack = c.rackRound = iss;
 }
 
 /** Answers a SYN by a cookie. Nothing of the block outlives this. */

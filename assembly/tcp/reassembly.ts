@@ -19,7 +19,7 @@ import { zbufRef, zbufUnref } from '../zbuf/zbuf';
 import { RxPiece, rxPieceAlloc, rxPieceFree, rxPieceRoom, RX_EIGHTHS } from './records';
 import { rcvqLink, rxPieceAt } from './recvq';
 import { seqGe, seqGt, seqLe, seqLt, seqMax, seqMin } from './seq';
-import { Cold, FL_SACK, SLOT_SIZE, Tcb, addressOf, coldOf, tcbAt, tcbTableAt, tcbTableEnd } from './tcb';
+import { F2_DSACK, Cold, FL_SACK, SLOT_SIZE, Tcb, addressOf, coldOf, tcbAt, tcbTableAt, tcbTableEnd } from './tcb';
 
 /** Pieces of all connections together. */
 let held: u32 = 0;
@@ -40,6 +40,7 @@ export function dsackSet(t: Tcb, start: u32, end: u32): void {
   const c = coldOf(t);
   c.dsackStart = start;
   c.dsackEnd = end;
+  c.flags2 |= F2_DSACK;
   count(CNT_TcpExtTCPDSACKOldSent);
 }
 
@@ -59,12 +60,12 @@ function prune(t: Tcb): void {
 function roomOfAll(pieces: u32): bool {
   const set = load<u32>(CFG_OOO_TOTAL_OBJECTS);
   if (held < (set != 0 ? set : rxObjectTotal() >> 2) && rxPieceRoom(RX_EIGHTHS) != 0) return true;
-  if (hoarder == 0 || <u32>tcbAt(hoarder).oooCount <= pieces) {
+  if (hoarder == 0 || <u32>coldOf(tcbAt(hoarder)).oooCount <= pieces) {
     let most = pieces;
     for (let i: u32 = 0; i < LOOKS; i++) {
       hand = hand != 0 && hand + SLOT_SIZE < tcbTableEnd() ? hand + SLOT_SIZE : tcbTableAt();
-      if (<u32>tcbAt(hand).oooCount <= most) continue;
-      most = tcbAt(hand).oooCount;
+      if (<u32>coldOf(tcbAt(hand)).oooCount <= most) continue;
+      most = coldOf(tcbAt(hand)).oooCount;
       hoarder = hand;
     }
     if (most == pieces) return false;
@@ -75,7 +76,7 @@ function roomOfAll(pieces: u32): bool {
 
 /** Room for a piece of `t` that ends at `end`. */
 function makeRoom(t: Tcb, end: u32): bool {
-  if (<u32>t.oooCount < load<u32>(CFG_OOO_OBJECTS) && roomOfAll(<u32>t.oooCount + 1)) return true;
+  if (<u32>coldOf(t).oooCount < load<u32>(CFG_OOO_OBJECTS) && roomOfAll(<u32>coldOf(t).oooCount + 1)) return true;
   if (t.oooHead == 0 || seqLt(rxPieceAt(coldOf(t).oooTail).seq, end)) return false;
   prune(t);
   return true;
@@ -126,7 +127,7 @@ export function reassemblyAdd(t: Tcb, seq: u32, addr: u32, len: u32): void {
     }
     const skip = next.next;
     drop(after);
-    t.oooCount--;
+    coldOf(t).oooCount--;
     after = skip;
   }
   if (seq == end) {
@@ -142,9 +143,9 @@ export function reassemblyAdd(t: Tcb, seq: u32, addr: u32, len: u32): void {
   if (before) rxPieceAt(before).next = made;
   else t.oooHead = made;
   if (!after) c.oooTail = made;
-  t.oooCount++;
+  coldOf(t).oooCount++;
   held++;
-  if (hoarder == 0 || t.oooCount > tcbAt(hoarder).oooCount) hoarder = addressOf(t);
+  if (hoarder == 0 || coldOf(t).oooCount > coldOf(tcbAt(hoarder)).oooCount) hoarder = addressOf(t);
   count(CNT_TcpExtTCPOFOQueue);
   sackNote(c, seq, end);
 }
@@ -157,7 +158,7 @@ export function reassemblySplice(t: Tcb): void {
     if (seqGt(piece.seq, t.rcvNxt)) break;
     const next = piece.next;
     const end = pieceEnd(piece);
-    t.oooCount--;
+    coldOf(t).oooCount--;
     if (seqLe(end, t.rcvNxt)) {
       dsackSet(t, piece.seq, end);
       drop(at);
@@ -198,7 +199,7 @@ export function reassemblyCut(t: Tcb, limit: u32): void {
   while (at) {
     const next = rxPieceAt(at).next;
     drop(at);
-    t.oooCount--;
+    coldOf(t).oooCount--;
     at = next;
   }
   sackCut(coldOf(t), limit);
@@ -212,7 +213,7 @@ export function reassemblyPurge(t: Tcb): void {
     at = next;
   }
   t.oooHead = 0;
-  t.oooCount = 0;
+  coldOf(t).oooCount = 0;
   coldOf(t).oooTail = 0;
   sackClear(coldOf(t));
 }

@@ -83,14 +83,14 @@ function step(t: Tcb, acked: u32, duplicate: bool, flight: u32, delivered: u32, 
     else if (acked) ccOnAck(t, delivered, flight);
     return;
   }
-  if (seqGe(t.sndUna, t.recover) && !holds(t)) {
+  if (seqGe(t.sndUna, coldOf(t).recover) && !holds(t)) {
     recovered(t);
     if (acked && t.caState == CA_OPEN) ccOnAck(t, delivered, flight);
     return;
   }
   const found = t.flags & FL_SACK ? detectLoss(t) : false;
   if (state == CA_LOSS) {
-    if (seqLt(t.sndUna, t.recover)) frtoOnAck(t, acked, duplicate);
+    if (seqLt(t.sndUna, coldOf(t).recover)) frtoOnAck(t, acked, duplicate);
     if (acked) ccOnAck(t, acked, flight);
     return;
   }
@@ -105,7 +105,7 @@ function step(t: Tcb, acked: u32, duplicate: bool, flight: u32, delivered: u32, 
  * what was sent twice must not begin another (RFC 6582 §4.1).
  */
 function holds(t: Tcb): bool {
-  return asLinux() && (t.flags & FL_SACK) == 0 && t.sndUna == t.recover;
+  return asLinux() && (t.flags & FL_SACK) == 0 && t.sndUna == coldOf(t).recover;
 }
 
 /** Everything outstanding when the loss was found has been acknowledged. */
@@ -145,7 +145,7 @@ function detectLoss(t: Tcb): bool {
   if (!t.txHead) return false;
   if (!(t.flags & FL_SACK)) {
     // RFC 6582 §3.2 step 2: not again for a window that was already repaired.
-    if (<u32>t.dupAcks < DUP_THRESH || !seqGt(t.sndUna, t.recover)) return false;
+    if (<u32>t.dupAcks < DUP_THRESH || !seqGt(t.sndUna, coldOf(t).recover)) return false;
     const head = txSegAt(t.txHead);
     if (head.mark & TXM_LOST) return false;
     markLost(t, head);
@@ -164,7 +164,7 @@ function enterRecovery(t: Tcb, delivered: u32, flight: u32): void {
     prrBegin(t, flight);
   }
   t.caState = CA_RECOVERY;
-  t.recover = t.sndNxt;
+  coldOf(t).recover = t.sndNxt;
   t.flags &= ~FL_PROBED;
   prrOnAck(t, delivered, false);
 }
@@ -184,7 +184,7 @@ function enterCwr(t: Tcb, delivered: u32, flight: u32): void {
   ccOnCongestion(t, flight, true);
   prrBegin(t, flight);
   t.caState = CA_CWR;
-  t.recover = t.sndNxt;
+  coldOf(t).recover = t.sndNxt;
   t.flags &= ~FL_PROBED;
   coldOf(t).flags2 |= F2_CWR_OWED;
   prrOnAck(t, delivered, false);
@@ -192,7 +192,7 @@ function enterCwr(t: Tcb, delivered: u32, flight: u32): void {
 
 function cwrStep(t: Tcb, delivered: u32, flight: u32): void {
   // Not before something sent after it, CWR with it, has arrived: until then the peer goes on reporting.
-  if (!seqGt(t.sndUna, t.recover)) {
+  if (!seqGt(t.sndUna, coldOf(t).recover)) {
     prrOnAck(t, delivered, false);
     return;
   }

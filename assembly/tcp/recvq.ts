@@ -6,7 +6,7 @@ import { count, countAdd } from '../abi/runtime';
 import { rxObjectTotal } from '../zbuf/rxpool';
 import { zbufCount, zbufEnd, zbufRef, zbufUnref } from '../zbuf/zbuf';
 import { RxPiece, rxPieceAlloc, rxPieceFree, rxPieceRoom, RX_EIGHTHS } from './records';
-import { Tcb } from './tcb';
+import { Tcb, coldOf } from './tcb';
 
 /** A segment of at most this many bytes may be copied behind the last piece when pieces are many. */
 const COALESCE_BYTES: u32 = 512;
@@ -45,7 +45,7 @@ function coalesce(t: Tcb, addr: u32, len: u32): bool {
  * something for others; one that is being read goes on beyond that.
  */
 function mayQueue(t: Tcb): bool {
-  const pieces = <u32>t.rcvQCount;
+  const pieces = <u32>coldOf(t).rcvQCount;
   return (
     pieces < min(crowd(t) * 4, rxPieceRoom(RX_EIGHTHS) << 1) ||
     (pieces < PIECES_READ && rxPieceRoom(RX_EIGHTHS + 1) != 0)
@@ -54,7 +54,7 @@ function mayQueue(t: Tcb): bool {
 
 /** Queues [addr, addr + len) and takes a reference, or copies it. False when there is no room for it. */
 export function rcvqAdd(t: Tcb, addr: u32, len: u32): bool {
-  const crowded = <u32>t.rcvQCount >= crowd(t);
+  const crowded = <u32>coldOf(t).rcvQCount >= crowd(t);
   if (crowded && coalesce(t, addr, len)) return true;
   const at = mayQueue(t) ? rxPieceAlloc() : 0;
   if (!at) return false;
@@ -74,7 +74,7 @@ export function rcvqLink(t: Tcb, at: u32): void {
   else t.rcvQHead = at;
   t.rcvQTail = at;
   t.rcvQBytes += piece.len;
-  t.rcvQCount++;
+  coldOf(t).rcvQCount++;
 }
 
 // Result of rcvqTake(); the reference goes to the caller.
@@ -91,7 +91,7 @@ export function rcvqTake(t: Tcb): bool {
   t.rcvQHead = piece.next;
   if (!piece.next) t.rcvQTail = 0;
   t.rcvQBytes -= piece.len;
-  t.rcvQCount--;
+  coldOf(t).rcvQCount--;
   rxPieceFree(at);
   return true;
 }

@@ -142,7 +142,7 @@ export function rtoExpired(t: Tcb): void {
   if (t.caState != CA_LOSS) undoRemember(t);
   ccOnRto(t, t.caState != CA_LOSS);
   t.caState = CA_LOSS;
-  t.recover = t.sndNxt;
+  coldOf(t).recover = t.sndNxt;
   t.dupAcks = 0;
   markTimedOut(t, reneged);
   // RFC 5681 §3.1: the loss window is one segment, beyond what RACK still takes to be under way.

@@ -38,7 +38,7 @@ export function sendqMostPieces(): u32 {
  */
 export function sendqHasRoom(t: Tcb, bytes: u32, pieces: u32): bool {
   const queued = sendQueued(t);
-  if (<u64>queued + bytes > <u64>t.sndBuf && queued != 0) return false;
+  if (<u64>queued + bytes > <u64>coldOf(t).sndBuf && queued != 0) return false;
   return <u64>coldOf(t).sqCount + pieces <= <u64>sendqMostPieces();
 }
 
@@ -120,7 +120,7 @@ export function sendqRelease(t: Tcb): void {
   t.sqHead = at;
   if (!at) t.sqTail = 0;
   coldOf(t).sqCount -= released;
-  if (t.flags & FL_WRITE_WANTED && sendQueued(t) <= t.sndBuf >> 1) {
+  if (t.flags & FL_WRITE_WANTED && sendQueued(t) <= coldOf(t).sndBuf >> 1) {
     t.flags &= ~FL_WRITE_WANTED;
     eventRaise(t, EV_WRITE);
   }

@@ -129,7 +129,7 @@ export function setOption(handle: i32, option: u32, value: f64): i32 {
       c.synRetries = <u8>value;
       return 0;
     case OPT_SND_BUF_BYTES:
-      t.sndBuf = <u32>min(max(value, BUFFER_LEAST), BUFFER_MOST);
+      coldOf(t).sndBuf = <u32>min(max(value, BUFFER_LEAST), BUFFER_MOST);
       return 0;
     case OPT_RCV_BUF_BYTES:
       t.rcvBuf = <u32>min(max(value, BUFFER_LEAST), BUFFER_MOST);
@@ -234,7 +234,7 @@ export function getOption(handle: i32, option: u32): f64 {
     case OPT_SYN_RETRIES:
       return c.synRetries ? c.synRetries : load<u32>(CFG_SYN_RETRIES);
     case OPT_SND_BUF_BYTES:
-      return t.sndBuf;
+      return coldOf(t).sndBuf;
     case OPT_RCV_BUF_BYTES:
       return t.rcvBuf;
     case OPT_WINDOW_CLAMP:

@@ -29,21 +29,25 @@ export const TCB_SIZE: u32 = 256;
 /** Hot and cold part: a multiple of TCB_SIZE. */
 export const SLOT_SIZE: u32 = 768;
 
-// Of these lines the header-prediction path uses all four for data, and the first lines of the cold part for statistics and
-// options; `npm run bench -- count` says which of them, and the tests hold it to that.
+// What the fast paths use is in four lines, each for a purpose, and a fifth that is Cold's first. A segment of data touches
+// sequence and receive; the ACK for it path besides; an ACK that comes touches sequence, receive, send and the fifth; a
+// segment of data that goes all five. `npm run bench -- count` says which fields, and the tests hold it to that.
 //
-//   line 0    0 handle          4 state caState evPending sndWscale   8 flags        12 rcvNxt
-//            16 rcvAdv         20 rcvWup        24 sndUna            28 sndNxt       32 sndWnd   36 sndWl1
-//            40 cwnd           44 sndMss rcvWscale dupAcks           48 tsRecent     52 tsRecentMs
-//            56 tsOffset       60 txHead
-//   line 1   64 txTail         68 sqHead        72 sqTail            76 sqNext       80 sndEnd   84 dst
-//            88 rcvMss quickAcks backoff        92 ports             96 local       112 remote
-//   line 2  128 retransmit timer                144 delayed-ack timer               160 long timer
-//           176 rcvBuf        180 rcvQHead     184 rcvQTail         188 rcvQBytes
-//   line 3  192 oooHead       196 outNext      200 srtt             204 rttvar      208 rto     212 ssthresh
-//           216 recover       220 sackedBytes  224 lostBytes        228 retransBytes
-//           232 sndBuf        236 evNext       240 lastRecvMs       244 lastSendMs
-//           248 rcvQCount oooCount             252 sackedSegs retries probes
+//   line 0, sequence: numbers, windows and clocks
+//     0 handle          4 state caState evPending sndWscale   8 flags        12 rcvNxt
+//    16 rcvAdv         20 rcvWup        24 sndUna            28 sndNxt       32 sndEnd       36 sndWnd
+//    40 sndWl1         44 tsRecent      48 tsRecentMs        52 lastRecvMs   56 lastSendMs   60 rcvMss quickAcks backoff
+//   line 1, receive: the delayed ACK, the receive queue, what is out of order in either direction
+//    64 delayed-ack timer               80 rcvBuf            84 rcvQHead     88 rcvQTail     92 rcvQBytes
+//    96 oooHead       100 sackedBytes  104 lostBytes        108 retransBytes
+//   112 segsIn        116 dataSegsIn   120 bytesReceived
+//   line 2, path: what a header says
+//   128 dst           132 ports        136 local            152 remote      168 tsOffset    172 flags2
+//   176 tos ttl cc rcvWscale           180 segsOut          184 dataSegsOut 188 outNext
+//   line 3, send: the queues, the window and the timer
+//   192 retransmit timer               208 txHead           212 txTail      216 sqHead      220 sqTail
+//   224 sqNext        228 cwnd         232 ssthresh         236 srtt        240 rttvar      244 rto
+//   248 sndMss dupAcks graces          252 sackedSegs retries probes
 @unmanaged
 export class Tcb {
   handle: u32;
@@ -62,94 +66,44 @@ export class Tcb {
   rcvWup: u32;
   sndUna: u32;
   sndNxt: u32;
+  sndEnd: u32;
   /** Bytes, scaled. */
   sndWnd: u32;
   sndWl1: u32;
-  cwnd: u32;
-  /** Payload bytes per segment, options already deducted. */
-  sndMss: u16;
-  rcvWscale: u8;
-  dupAcks: u8;
   tsRecent: u32;
   tsRecentMs: u32;
-  tsOffset: u32;
-  txHead: u32;
-
-  txTail: u32;
-  sqHead: u32;
-  sqTail: u32;
-  /** The SendNode that holds sndNxt, 0 when all queued data has been sent. */
-  sqNext: u32;
-  sndEnd: u32;
-  dst: u32;
+  lastRecvMs: u32;
+  lastSendMs: u32;
   /** Largest payload seen from the peer, at least 536: what "full-sized" means for delayed acks. */
   rcvMss: u16;
   /** Acks still to be sent without delay after the start or a loss. */
   quickAcks: u8;
   /** Doublings of the RTO, SYN or persist interval. */
   backoff: u8;
+
+  delackTimer0: u64;
+  delackTimer1: u64;
+  rcvBuf: u32;
+  rcvQHead: u32;
+  rcvQTail: u32;
+  rcvQBytes: u32;
+  oooHead: u32;
+  sackedBytes: u32;
+  lostBytes: u32;
+  retransBytes: u32;
+  /** For info(), as what else is counted here and below. */
+  segsIn: u32;
+  dataSegsIn: u32;
+  bytesReceived: u64;
+
+  dst: u32;
   /** Local port in the low half, remote port in the high half. Followed by the addresses: 36 bytes to hash. */
   ports: u32;
   local0: u64;
   local1: u64;
   remote0: u64;
   remote1: u64;
-
-  retransmitTimer0: u64;
-  retransmitTimer1: u64;
-  delackTimer0: u64;
-  delackTimer1: u64;
-  longTimer0: u64;
-  longTimer1: u64;
-  rcvBuf: u32;
-  rcvQHead: u32;
-  rcvQTail: u32;
-  rcvQBytes: u32;
-
-  oooHead: u32;
-  outNext: u32;
-  /** Smoothed RTT, µs × 8; 0 = no sample yet. */
-  srtt: u32;
-  /** RTT variation, µs × 4. */
-  rttvar: u32;
-  rto: u32;
-  ssthresh: u32;
-  /** RFC 6582's recover / RFC 6675's RecoveryPoint. */
-  recover: u32;
-  sackedBytes: u32;
-  lostBytes: u32;
-  retransBytes: u32;
-  sndBuf: u32;
-  evNext: u32;
-  lastRecvMs: u32;
-  lastSendMs: u32;
-  rcvQCount: u16;
-  oooCount: u16;
-  sackedSegs: u16;
-  /** Expiries of the retransmission timer for the same data. */
-  retries: u8;
-  /** Unanswered keepalive or zero-window probes. */
-  probes: u8;
-}
-
-/** Per-connection state that the fast paths leave alone. A listener's is in Backlog. */
-@unmanaged
-export class Cold {
-  /** Bytes and segments, for info(). */
-  bytesAcked: u64;
-  bytesReceived: u64;
-  segsOut: u32;
-  segsIn: u32;
-  dataSegsOut: u32;
-  dataSegsIn: u32;
-  /** Payload bytes sent, retransmissions included, and those alone. */
-  bytesSent: u64;
-  bytesRetrans: u64;
-  /** RCV.UP as a position in the stream of received bytes: of the first one that is not urgent. */
-  urgentEnd: u64;
-  /** Segments delivered to the peer, and those of them that it reported as marked (RFC 3168). */
-  delivered: u32;
-  deliveredCe: u32;
+  tsOffset: u32;
   /** F2_… */
   flags2: u32;
   /** Traffic class (DSCP, ECN clear) of what we send, and its TTL or hop limit (0 = the default). */
@@ -157,8 +111,81 @@ export class Cold {
   ttl: u8;
   /** CC_… */
   cc: u8;
+  rcvWscale: u8;
+  segsOut: u32;
+  dataSegsOut: u32;
+  outNext: u32;
+
+  retransmitTimer0: u64;
+  retransmitTimer1: u64;
+  txHead: u32;
+  txTail: u32;
+  sqHead: u32;
+  sqTail: u32;
+  /** The SendNode that holds sndNxt, 0 when all queued data has been sent. */
+  sqNext: u32;
+  cwnd: u32;
+  ssthresh: u32;
+  /** Smoothed RTT, µs × 8; 0 = no sample yet. */
+  srtt: u32;
+  /** RTT variation, µs × 4. */
+  rttvar: u32;
+  rto: u32;
+  /** Payload bytes per segment, options already deducted. */
+  sndMss: u16;
+  dupAcks: u8;
   /** Times that the retransmission timer was put off since the last RTT sample (rto.ts). */
   graces: u8;
+  sackedSegs: u16;
+  /** Expiries of the retransmission timer for the same data. */
+  retries: u8;
+  /** Unanswered keepalive or zero-window probes. */
+  probes: u8;
+}
+
+/** The rest of a connection. Its first line is what the fast paths for sending need beside the hot ones, the others they leave alone. A listener's is in Backlog. */
+@unmanaged
+export class Cold extends Tcb {
+  /** Records of transmitted segments, and pieces of the send queue. */
+  txCount: u32;
+  sqCount: u32;
+  /** Segments delivered to the peer. */
+  delivered: u32;
+  /** Smallest RTT sample, µs. */
+  minRtt: u32;
+  bytesAcked: u64;
+  /** Payload bytes sent, retransmissions included. */
+  bytesSent: u64;
+  /** SND.NXT's value for the last segment below a full one (Minshall's variant of Nagle). */
+  sndSml: u32;
+  sndBuf: u32;
+  /** When pmtu was lowered, ms; 0 = it is the route's (pmtu.ts). */
+  pmtuMs: u32;
+  /** SND.WND's maximum so far: RFC 9293 §3.8.6.2.1 and RFC 5961 §5.2. */
+  maxWnd: u32;
+  evNext: u32;
+  rcvQCount: u16;
+  oooCount: u16;
+  /** What the peer announced, and what we did. */
+  peerMss: u16;
+  ownMss: u16;
+  pmtu: u32;
+
+  /** RFC 6582's recover / RFC 6675's RecoveryPoint. */
+  recover: u32;
+  oooTail: u32;
+  totalRetrans: u32;
+  /** errno for EV_ERROR and for calls on a dead connection. */
+  error: u32;
+  longTimer0: u64;
+  longTimer1: u64;
+
+  /** Payload bytes sent again. */
+  bytesRetrans: u64;
+  /** RCV.UP as a position in the stream of received bytes: of the first one that is not urgent. */
+  urgentEnd: u64;
+  /** Segments delivered that the peer reported as marked (RFC 3168). */
+  deliveredCe: u32;
   /** RACK's view (rack.ts). */
   rackXmit: u64;
   rackEnd: u32;
@@ -166,8 +193,6 @@ export class Cold {
   fack: u32;
   reoMult: u32;
   rackRound: u32;
-  /** Smallest RTT sample, µs. */
-  minRtt: u32;
   /** Slot of the listener while the connection is half-open or in its accept queue. */
   listener: u32;
   /** Links of the one list it is on: half-open, accept queue, orphans or TIME-WAIT. */
@@ -175,29 +200,14 @@ export class Cold {
   listPrev: u32;
   iss: u32;
   irs: u32;
-  /** SND.WND's maximum so far: RFC 9293 §3.8.6.2.1 and RFC 5961 §5.2. */
-  maxWnd: u32;
-  /** SND.NXT's value for the last segment below a full one (Minshall's variant of Nagle). */
-  sndSml: u32;
   /** Number of a FIN that arrived out of order (FL_FIN_OOO). */
   finSeq: u32;
-  oooTail: u32;
-  totalRetrans: u32;
-  pmtu: u32;
-  /** What the peer announced, and what we did. */
-  peerMss: u16;
-  ownMss: u16;
-  sqCount: u32;
-  /** Records of transmitted segments. */
-  txCount: u32;
   keepTimeMs: u32;
   keepIntvlMs: u32;
   userTimeoutMs: u32;
   /** When the connection last got an answer other than silence while probing. */
   probeSentMs: u32;
   lastOowMs: u32;
-  /** errno for EV_ERROR and for calls on a dead connection. */
-  error: u32;
   /** Ranges to report, most recent first (RFC 2018 §4); an empty one has equal ends. */
   sack0Start: u32;
   sack0End: u32;
@@ -238,8 +248,6 @@ export class Cold {
   rcvRtt: u32;
   rcvRttSeq: u32;
   rcvRttStart: u32;
-  /** When pmtu was lowered, ms; 0 = it is the route's (pmtu.ts). */
-  pmtuMs: u32;
   /** SND.UP of RFC 9293 §3.8.5, while F2_SND_URG is set: the number behind the urgent data. */
   sndUp: u32;
   /** The last ICMP error that did not end the connection, and when it came. */
@@ -367,7 +375,7 @@ export const FL_AT_REST: u32 =
   FL_IN_FLOWS |
   FL_ECN;
 
-// Flags that no fast path needs, in Cold.flags2.
+// More flags, in Tcb.flags2.
 /** Made by a listener. */
 export const F2_PASSIVE: u32 = 1 << 0;
 /** At least one handshake segment was retransmitted. */
@@ -391,6 +399,9 @@ export const F2_ORPHAN_LIST: u32 = 1 << 10;
 export const F2_V6ONLY: u32 = 1 << 30;
 /** A segment with an ECT or CE mark has arrived. */
 export const F2_ECN_SEEN: u32 = 1 << 9;
+
+/** Cold.dsackStart and dsackEnd hold a range to report. */
+export const F2_DSACK: u32 = 1 << 11;
 
 /** Urgent data is queued or in flight (urgent.ts). */
 export const F2_SND_URG: u32 = 1 << 31;
@@ -417,9 +428,10 @@ export const CA_LOSS: u8 = 2;
 /** Answering a mark (RFC 3168 §6.1.2). */
 export const CA_CWR: u8 = 3;
 
-export const NODE_RETRANSMIT: u32 = 128;
-export const NODE_DELACK: u32 = 144;
-export const NODE_LONG: u32 = 160;
+export const NODE_RETRANSMIT: u32 = 192;
+export const NODE_DELACK: u32 = 64;
+/** In the cold part; no other node has this place modulo TCB_SIZE (timer/dispatch.ts). */
+export const NODE_LONG: u32 = 336;
 
 let tableAt: u32 = 0;
 let tableEnd: u32 = 0;
@@ -436,7 +448,7 @@ export function tcbAt(address: u32): Tcb {
 
 @inline
 export function coldOf(t: Tcb): Cold {
-  return changetype<Cold>(changetype<usize>(t) + TCB_SIZE);
+  return changetype<Cold>(changetype<usize>(t));
 }
 
 /** Whether the connection speaks IPv4. */
@@ -529,10 +541,12 @@ export function tcpArenaNeeded(): u32 {
 /** 0 or -errno. */
 export function tcpInit(): i32 {
   assert(offsetof<Tcb>() == TCB_SIZE);
-  assert(offsetof<Cold>() <= SLOT_SIZE - TCB_SIZE);
+  assert(offsetof<Cold>() <= SLOT_SIZE);
+  assert(offsetof<Cold>('txCount') == TCB_SIZE);
   assert(offsetof<Backlog>() <= offsetof<Cold>('dsackEnd') - offsetof<Cold>('sack0Start'));
   assert(offsetof<Tcb>('retransmitTimer0') == NODE_RETRANSMIT);
-  assert(offsetof<Tcb>('longTimer0') == NODE_LONG);
+  assert(offsetof<Tcb>('delackTimer0') == NODE_DELACK);
+  assert(offsetof<Cold>('longTimer0') == NODE_LONG);
   const slots = slotCount();
   const hot = arenaAlloc(slots * SLOT_SIZE, TCB_SIZE);
   if (!hot) return -ENOMEM;

@@ -117,7 +117,7 @@ export function txSegAcked(t: Tcb, ack: u32): void {
     if (s.times != 0) ackedRetransmitted = true;
     else if ((mark & TXM_SACKED) == 0) {
       if (ackedSentUs == 0) ackedSentUs = s.sentUs;
-      if (disorder && seqLe(s.seq + space, t.recover)) ackedOriginal = true;
+      if (disorder && seqLe(s.seq + space, coldOf(t).recover)) ackedOriginal = true;
     }
     if ((mark & TXM_SACKED) == 0) segments++;
     if (mark & (TXM_SACKED | TXM_LOST)) forget(t, mark, space, true);
@@ -228,7 +228,7 @@ export function markSacked(t: Tcb, s: TxSeg): bool {
   t.sackedBytes += space;
   t.sackedSegs++;
   coldOf(t).delivered++;
-  if (s.times == 0 && seqLe(s.seq + space, t.recover)) ackedOriginal = true;
+  if (s.times == 0 && seqLe(s.seq + space, coldOf(t).recover)) ackedOriginal = true;
   return true;
 }
 

@@ -62,6 +62,6 @@ function undo(t: Tcb): void {
   if (!repairing) return;
   t.caState = CA_OPEN;
   // What a duplicate of the retransmission provokes is no sign of loss (RFC 6582 §3.2 step 2 would refuse it too).
-  t.recover = t.sndUna - 1;
+  coldOf(t).recover = t.sndUna - 1;
   t.dupAcks = 0;
 }

@@ -16,5 +16,9 @@ export function dispatch(node: u32): void {
   else if (isParked(node)) {
     const slot = unparkForTimer(node);
     if (slot != 0) tcpTimer(slot, NODE_LONG);
-  } else tcpTimer(node & ~TCB_MASK, node & TCB_MASK);
+  } else {
+    const at = node & TCB_MASK;
+    if (at == (NODE_LONG & TCB_MASK)) tcpTimer(node - NODE_LONG, NODE_LONG);
+    else tcpTimer(node - at, at);
+  }
 }

@@ -88,7 +88,12 @@ function deliverBatch(s: UdpSocket): bool {
 }
 
 /** Tells the application what is pending, as far as the event ring has room. */
+@inline
 export function udpFlush(): void {
+  if (head) deliverAll();
+}
+
+function deliverAll(): void {
   const last = tail;
   while (head) {
     const at = head;

@@ -41,7 +41,7 @@ const FRAGMENT_RAW: u32 = 0xff3f;
 /** Fragment offset alone. */
 const OFFSET_RAW: u32 = 0xff1f;
 /** Don't-fragment flag, as it lies in memory. */
-const DF_RAW: u32 = 0x0040;
+export const DF_RAW: u32 = 0x0040;
 
 // Options that need a look: RFC 791 §3.1.
 export const IPOPT_EOL: u32 = 0;

@@ -19,11 +19,19 @@ export function roomTake(addr: u32): bool {
   const zone = zoneOf(addr);
   const index = objectIndex(zone, addr);
   const context = contextAt(zone, index);
+  if (!roomFree(addr)) return false;
   const value = load<u32>(context);
-  if ((value & (ROOM | ROOM_BUSY)) != ROOM || addr - objectAt(zone, index) != HEADROOM) return false;
   assert((value & REFS) != 0, 'room of a free object');
   store<u32>(context, (value | ROOM_BUSY) + 1);
   return true;
+}
+
+/** Whether roomTake() would take the room in front of `addr`. */
+export function roomFree(addr: u32): bool {
+  const zone = zoneOf(addr);
+  const index = objectIndex(zone, addr);
+  const value = load<u32>(contextAt(zone, index));
+  return (value & (ROOM | ROOM_BUSY)) == ROOM && addr - objectAt(zone, index) == HEADROOM;
 }
 
 /** A segment at `addr`, in an object with room, is done with: if it was in the room, that is free again. */

@@ -10,17 +10,7 @@
 // zone: an application that has used up every zone can still be acknowledged, and so get memory back.
 
 import { CNT_ZbufAllocFails, CNT_ZbufAllocs, CNT_ZbufFrees, CNT_ZbufMisuse } from '../abi/counters';
-import {
-  CFG_ZONE_COUNT,
-  CTL_FREE_AT,
-  CTL_FREE_HEAD,
-  CTL_FREE_SIZE,
-  EFAULT,
-  EINVAL,
-  ENOBUFS,
-  ENOMEM,
-  HEADROOM,
-} from '../abi/layout';
+import { CFG_ZONE_COUNT, EFAULT, EINVAL, ENOBUFS, ENOMEM, HEADROOM } from '../abi/layout';
 import { count } from '../abi/runtime';
 import {
   contextAt,
@@ -47,6 +37,7 @@ import {
   zoneTake,
 } from './zone';
 import { roomLeft } from './headroom';
+import { rxFree, rxGive, rxObjectsInit } from './rx';
 
 /** log2 of the smallest object. */
 const MIN_SHIFT: u32 = 7;
@@ -62,7 +53,6 @@ const API_REFS_MAX: u32 = 0xffffff;
 const PARTIAL: usize = memory.data(64, 64);
 
 let zbufLive: u32 = 0;
-let rxLive: u32 = 0;
 /** Objects in use that have headroom: while there are none, output need not look for any. */
 export let zbufRooms: u32 = 0;
 
@@ -71,7 +61,7 @@ export function zbufInit(): i32 {
   if (error != 0) return error;
   memory.fill(PARTIAL, 0, 64);
   zbufLive = 0;
-  rxLive = 0;
+  rxObjectsInit();
   zbufRooms = 0;
   return growClass(CLASS_HEADERS) ? 0 : -ENOMEM;
 }
@@ -79,11 +69,6 @@ export function zbufInit(): i32 {
 /** Zbuf objects in use. */
 export function zbufInUse(): u32 {
   return zbufLive;
-}
-
-/** Receive objects in use. */
-export function rxInUse(): u32 {
-  return rxLive;
 }
 
 // ---- zones of a class --------------------------------------------------------------------------------------
@@ -195,14 +180,11 @@ export function zbufAllocHeader(): u32 {
 }
 
 /** The last reference is gone. */
-function give(zone: u32, index: u32, context: u32): void {
+@inline
+export function zbufGive(zone: u32, index: u32, context: u32): void {
   const kind = load<u32>(zone, Z_KIND);
   if (kind == KIND_RX) {
-    store<u32>(context, 0);
-    rxLive--;
-    const head = load<u32>(CTL_FREE_HEAD);
-    store<u32>(load<u32>(CTL_FREE_AT) + ((head & (load<u32>(CTL_FREE_SIZE) - 1)) << 2), objectAt(zone, index));
-    store<u32>(CTL_FREE_HEAD, head + 1);
+    rxGive(context, objectAt(zone, index));
     return;
   }
   if (load<u32>(context) & ROOM) zbufRooms--;
@@ -218,6 +200,10 @@ function give(zone: u32, index: u32, context: u32): void {
     unlistZone(zone, kind);
     zoneGiveBack(zone);
   }
+}
+
+function give(zone: u32, index: u32, context: u32): void {
+  zbufGive(zone, index, context);
 }
 
 /** Debug builds: a freed object must still be as give() left it. */
@@ -354,6 +340,7 @@ export function apiDup(addr: u32): i32 {
 
 /** free() of the ABI: one reference less. */
 export function apiFree(addr: u32): i32 {
+  if (rxFree(addr)) return 0;
   const context = liveContext(addr);
   if (context == 0) return misuseAt(addr);
   drop(addr, context);
@@ -371,19 +358,4 @@ export function apiRefCount(addr: u32): i32 {
   if (context != 0) return <i32>(load<u32>(context) & REFS);
   const zone = zoneOfAny(addr);
   return zone == 0 || objectIndex(zone, addr) >= load<u32>(zone, Z_COUNT) ? -EFAULT : 0;
-}
-
-// ---- receive objects ---------------------------------------------------------------------------------------
-
-/** A frame of `len` bytes has arrived at `addr`: count 1 when that lies in one receive object that the link had. */
-export function rxTake(addr: u32, len: u32): bool {
-  const zone = zoneOfAny(addr);
-  if (zone == 0 || load<u32>(zone, Z_KIND) != KIND_RX) return false;
-  const index = objectIndex(zone, addr);
-  if (index >= load<u32>(zone, Z_COUNT)) return false;
-  const context = contextAt(zone, index);
-  if (load<u32>(context) != 0 || len > objectAt(zone, index + 1) - addr) return false;
-  store<u32>(context, LIVE | 1);
-  rxLive++;
-  return true;
 }

@@ -99,7 +99,7 @@ function fieldNames(): Map<number, string> {
   const source = readFileSync(join(ROOT, 'assembly', 'tcp', 'tcb.ts'), 'utf8');
   const names = new Map<number, string>();
   const take = (name: string, start: number, prefix: string): void => {
-    const body = new RegExp(`^export class ${name} \\{\\n(.*?)^\\}`, 'ms').exec(source)![1];
+    const body = new RegExp(`^export class ${name}(?: extends \\w+)? \\{\\n(.*?)^\\}`, 'ms').exec(source)![1];
     let at = start;
     for (const [, field, bits] of body.matchAll(/^ {2}(\w+): u(\d+);$/gm)) {
       const bytes = Number(bits) / 8;

@@ -1,4 +1,4 @@
-// Late segmentation: in the core (gso.ts), and by the link (TXF_TSO). The wire sees the same bytes whoever does it.
+// Late segmentation: in the core (run.ts), and by the link (gso.ts, TXF_TSO). The wire sees the same bytes whoever does it.
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { CoreConfig } from '../../../src/host/core/core.js';
