@@ -10,6 +10,7 @@ import {
   CA_LOSS,
   CA_RECOVERY,
   F2_ECN_SEEN,
+  F2_SYN_DATA,
   FL_ECN,
   FL_ORPHAN,
   FL_SACK,
@@ -49,7 +50,8 @@ export function infoWrite(t: Tcb, at: u32): void {
       ((<u32>((flags & FL_SACK) != 0)) << 1) |
       ((<u32>((flags & FL_WSCALE) != 0)) << 2) |
       ((<u32>((flags & FL_ECN) != 0)) << 3) |
-      ((<u32>((c.flags2 & F2_ECN_SEEN) != 0)) << 4),
+      ((<u32>((c.flags2 & F2_ECN_SEEN) != 0)) << 4) |
+      ((<u32>((c.flags2 & F2_SYN_DATA) != 0)) << 5),
   );
   store<u32>(at + I.INFO_snd_wscale, t.sndWscale);
   store<u32>(at + I.INFO_rcv_wscale, t.rcvWscale);

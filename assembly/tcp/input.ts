@@ -12,6 +12,7 @@ import { dataProcess, finProcess } from './data';
 import { delackDecide } from './delack';
 import { deliverInline } from './events';
 import { fastPath } from './fastpath';
+import { fastOpenAcked } from './fastopen';
 import { flowFind, flowParked } from './flow';
 import { groEnd, groNext } from './gro';
 import { synAcked, synSentSegment } from './handshake';
@@ -23,7 +24,7 @@ import { ackSend, tcpOutput } from './output';
 import { listenSegment } from './passive';
 import { resetAnswer } from './reset';
 import { seqGt } from './seq';
-import { FL_ECN, FL_INLINE, FL_TS, Tcb, coldOf, isV4, tcbAt } from './tcb';
+import { F2_FAST_PENDING, FL_ECN, FL_INLINE, FL_TS, Tcb, coldOf, isV4, tcbAt } from './tcb';
 import { repeatRemember } from '../ip/repeat';
 import { ecnOnData } from './ecn';
 import { urgentArrives } from './urgent';
@@ -117,7 +118,9 @@ function synchronized(t: Tcb): void {
 
 /** Fifth check in SYN-RECEIVED: the ACK must be of our SYN. */
 function openingAck(t: Tcb): bool {
-  if (segAck == t.sndNxt) return synAcked(t);
+  if (coldOf(t).flags2 & F2_FAST_PENDING) {
+    if (fastOpenAcked(t)) return true;
+  } else if (segAck == t.sndNxt) return synAcked(t);
   resetAnswer(segAt, segLen, segAddresses);
   return false;
 }

@@ -34,6 +34,7 @@ import { sendNodeAt, sendqGaveBack, sendqStarved, sendqStarvedServed } from './s
 import {
   CA_LOSS,
   F2_CORK,
+  F2_FAST_PENDING,
   F2_HOLD,
   F2_MARKS,
   F2_MORE,
@@ -119,6 +120,7 @@ export function tcpOutput(t: Tcb): void {
   if (state == TCP_CLOSE || state == TCP_SYN_SENT || state == TCP_SYN_RECV) {
     if (t.flags & FL_RST_OWED) resetOwed(t);
     else if (t.flags & FL_SYN_OWED) synOwed(t);
+    else if (coldOf(t).flags2 & F2_FAST_PENDING) sendNew(t);
     else if (t.flags & FL_ACK_NOW && state != TCP_SYN_SENT) ackSend(t);
     return;
   }

@@ -113,12 +113,9 @@ function parseOption(c: Cursor): TcpOption {
       return { kind: 'TS', val: number(value[1]), ecr: number(value[2]) };
     }
     case 'FO':
-      return { kind: 'FO', cookie: takeMatch(c, /[\da-fA-F]+\b/y)?.[0] ?? '' };
     case 'FOEXP': {
-      // RFC 6994: an experimental option, here with the magic number of TCP Fast Open before it had a number.
-      const cookie = takeMatch(c, /[\da-fA-F]+\b/y)?.[0] ?? '';
-      const body = [0xf9, 0x89, ...(cookie.match(/../g) ?? []).map((byte) => Number.parseInt(byte, 16))];
-      return { kind: 'raw', text: `FOEXP ${cookie}`.trim(), bytes: [254, body.length + 2, ...body] };
+      const cookie = takeMatch(c, /(?:TFO_COOKIE(?:_ZERO)?|(?:[\da-fA-F]{2})+)\b/y)?.[0] ?? '';
+      return { kind: 'FO', cookie, experiment: name[0] === 'FOEXP' };
     }
   }
   throw new Unsupported(lineAt(c), `the TCP option ${name?.[0] ?? c.text.slice(c.at, c.at + 8)}`);

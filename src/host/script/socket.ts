@@ -3,11 +3,20 @@ import { type Busy, newBusy } from './busy.js';
 import { newZeroCopy, type ZeroCopy } from './error-queue.js';
 import type { SendLimits } from './send-buffer.js';
 
+/** The defaults where a script does not say. */
+export interface Destination {
+  readonly ip: string | null;
+  readonly port: number | null;
+}
+
 export interface Socket {
   /** The core's handle, 0 before listen() or connect(). */
   handle: number;
-  state: 'new' | 'listening' | 'connecting' | 'connected' | 'dead';
+  state: 'new' | 'listening' | 'deferred' | 'connecting' | 'connected' | 'dead';
   nonblocking: boolean;
+  /** TCP_FASTOPEN_CONNECT: connect() waits for data; where to, in state 'deferred'. */
+  fastOpenConnect: boolean;
+  deferredTo: Destination | null;
   port: number;
   /** Options set before there was a handle. */
   readonly waiting: [option: number, value: number][];
@@ -53,6 +62,8 @@ export function newSocket(
     handle,
     state,
     nonblocking: false,
+    fastOpenConnect: false,
+    deferredTo: null,
     port,
     waiting: [],
     kept: new Map(),

@@ -5,15 +5,16 @@ import { type CallEvent, Mismatch, Unsupported, type Value } from './ast.js';
 import { busyNote } from './busy.js';
 import { createEpolls } from './epoll.js';
 import { zeroCopyDone } from './error-queue.js';
+import { createFastOpen } from './fast-open.js';
 import type { Machine } from './machine.js';
 import { iovBytes, messageBytes, refuseControl } from './message.js';
 import { getOption, setOption } from './options.js';
 import { isWritable, type SendState } from './send-buffer.js';
-import { addressesOf, type Settings } from './settings.js';
-import { newSocket, type Socket } from './socket.js';
+import type { Settings } from './settings.js';
+import { type Destination, newSocket, type Socket } from './socket.js';
 import { named } from './symbols.js';
 import { createTransfer } from './transfer.js';
-import { member, scalar } from './values.js';
+import { fieldOf, member, scalar } from './values.js';
 
 /** One try of a call: its result, or null when it would block. Negative is an errno. */
 export type Attempt = () => number | null;
@@ -53,6 +54,7 @@ export interface SocketView {
 }
 
 const MSG_DONTWAIT = named('MSG_DONTWAIT');
+const MSG_FASTOPEN = named('MSG_FASTOPEN');
 const O_NONBLOCK = named('O_NONBLOCK');
 /** Flags that change nothing that a packet or a result would show. */
 const SEND_FLAGS =
@@ -61,6 +63,7 @@ const SEND_FLAGS =
   named('MSG_EOR') |
   named('MSG_MORE') |
   named('MSG_OOB') |
+  MSG_FASTOPEN |
   named('MSG_ZEROCOPY');
 const RECV_FLAGS =
   MSG_DONTWAIT |
@@ -100,6 +103,17 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
     writable: (s) => isWritable(view.sendState(s), s.sendLimits),
   };
   const transfer = createTransfer(machine, view);
+  const fastOpen = createFastOpen(machine, settings, transfer, (s, handle) => {
+    start(s, handle, 'connecting');
+    notices.connecting();
+  });
+
+  /** A write: the first one on a socket that is to open with data opens it. */
+  function write(x: CallContext, s: Socket, total: number, flags: number, to: Value | undefined): Attempt {
+    if (flags & MSG_FASTOPEN) return fastOpen.send(x, s, address(to, x.line), total, flags);
+    if (s.deferredTo !== null && s.state === 'deferred') return fastOpen.send(x, s, s.deferredTo, total, flags);
+    return transfer.write(x, s, total, flags);
+  }
 
   function adopt(fd: number, s: Socket): void {
     fds.set(fd, s);
@@ -129,7 +143,7 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
     return event.result.kind === 'number' && event.result.value >= 0 ? event.result.value : 3 + fds.size;
   }
 
-  function address(value: Value | undefined, line: number): { ip: string | null; port: number | null } {
+  function address(value: Value | undefined, line: number): Destination {
     if (value?.kind !== 'struct') return { ip: null, port: null };
     const family = member(value, 'sa_family', 'sin_family', 'sin6_family');
     const six = family === named('AF_INET6');
@@ -188,17 +202,19 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
     accept4: withSocket((x, s) => acceptAttempt(x, s, x.number(3))),
     connect: withSocket(connectAttempt),
     read: withSocket((x, s) => transfer.read(x, s, x.number(2), 0)),
-    write: withSocket((x, s) => transfer.write(x, s, x.number(2), 0)),
+    write: withSocket((x, s) => write(x, s, x.number(2), 0, undefined)),
     recv: withSocket((x, s) => transfer.read(x, s, x.number(2), checkFlags(x.number(3), RECV_FLAGS, x.line))),
     recvfrom: withSocket((x, s) => transfer.read(x, s, x.number(2), checkFlags(x.number(3), RECV_FLAGS, x.line))),
-    send: withSocket((x, s) => transfer.write(x, s, x.number(2), checkFlags(x.number(3), SEND_FLAGS, x.line))),
-    sendto: withSocket((x, s) => transfer.write(x, s, x.number(2), checkFlags(x.number(3), SEND_FLAGS, x.line))),
+    send: withSocket((x, s) => write(x, s, x.number(2), checkFlags(x.number(3), SEND_FLAGS, x.line), undefined)),
+    sendto: withSocket((x, s) =>
+      write(x, s, x.number(2), checkFlags(x.number(3), SEND_FLAGS, x.line), x.event.args[4]),
+    ),
     readv: withSocket((x, s) => transfer.read(x, s, iovBytes(x.event.args[1], x.line), 0)),
-    writev: withSocket((x, s) => transfer.write(x, s, iovBytes(x.event.args[1], x.line), 0)),
+    writev: withSocket((x, s) => write(x, s, iovBytes(x.event.args[1], x.line), 0, undefined)),
     sendmsg: withSocket((x, s) => {
       refuseControl(x.event.args[1], x.line);
       const flags = checkFlags(x.number(2), SEND_FLAGS, x.line);
-      return transfer.write(x, s, messageBytes(x.event.args[1], x.line), flags);
+      return write(x, s, messageBytes(x.event.args[1], x.line), flags, fieldOf(x.event.args[1], 'msg_name'));
     }),
     recvmsg: withSocket((x, s) => {
       const flags = checkFlags(x.number(2), RECV_FLAGS, x.line);
@@ -307,12 +323,15 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
       }
       if (s.state === 'connecting') return -L.EALREADY;
       if (s.error) return -transfer.takeError(s);
+      if (s.state === 'deferred') return -L.EISCONN;
       const to = address(x.event.args[1], x.line);
-      writeAddress(core.u8, core.scratch, to.ip ?? addressesOf(settings).remote);
-      const handle = core.connect(core.scratch, to.port ?? settings.connectPort, 0, s.port, 0);
-      if (handle < 0) return handle;
-      start(s, handle, 'connecting');
-      notices.connecting();
+      if (s.fastOpenConnect && fastOpen.mayDefer(to)) {
+        s.state = 'deferred';
+        s.deferredTo = to;
+        return 0;
+      }
+      const result = fastOpen.connect(s, to, s.fastOpenConnect ? L.SOCK_FAST_OPEN : 0);
+      if (result < 0) return result;
       begun = true;
       return s.nonblocking ? -L.EINPROGRESS : null;
     };

@@ -14,6 +14,8 @@ export interface Transfer {
   read(x: CallContext, s: Socket, count: number, flags: number): Attempt;
   write(x: CallContext, s: Socket, total: number, flags: number): Attempt;
   receiveMessage(x: CallContext, s: Socket, message: Value | undefined, flags: number): Attempt;
+  /** Queues up to `bytes` in the core, with SEND_… flags. Returns how many. */
+  queue(s: Socket, bytes: number, flags: number, urgent: boolean): number;
   /** The socket's error, which is told once. */
   takeError(s: Socket): number;
 }
@@ -91,6 +93,7 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
     let written = 0;
     let pushed = 0;
     let waits = false;
+    let early = false;
 
     /** SEND_… for the buffer that ends here: as tcp_sendmsg() marks them. */
     function marks(left: number, halfWindow: number, full: boolean): number {
@@ -103,10 +106,17 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
     return () => {
       if (written === 0) {
         if (s.error) return -takeError(s);
-        if (s.state === 'connecting') return block ? null : -L.EAGAIN;
+        if (s.state === 'connecting') {
+          if (!block) return -L.EAGAIN;
+          // The acknowledgment of the SYN-ACK waits for what is to be written.
+          if (!early) written = queue(s, Math.min(total, CHUNK_BYTES), 0, false);
+          early = true;
+          return null;
+        }
         if (s.state !== 'connected' || s.writeShut || s.closed) return -L.EPIPE;
         if (total > 0 && isNull(x.event.args[1])) return -L.EFAULT;
-      } else if (s.state !== 'connected') return written;
+      } else if (s.state === 'connecting') return null;
+      else if (s.state !== 'connected') return early && s.error ? -takeError(s) : written;
       // A writer that waits is woken when the socket is writable again, not by the first byte of room.
       if (waits && !view.writable(s)) return null;
       while (written < total) {
@@ -147,7 +157,7 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
   function read(x: CallContext, s: Socket, count: number, flags: number): Attempt {
     const block = !s.nonblocking && (flags & MSG_DONTWAIT) === 0;
     return () => {
-      if (s.state === 'new' || s.state === 'listening') return -L.ENOTCONN;
+      if (s.state === 'new' || s.state === 'listening' || s.state === 'deferred') return -L.ENOTCONN;
       if (s.state === 'connecting') return block ? null : -L.EAGAIN;
       const least = flags & MSG_WAITALL ? count : Math.min(s.readLeast, count);
       const ready = view.available(s);
@@ -202,5 +212,5 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
     };
   }
 
-  return { read, write, receiveMessage, takeError };
+  return { read, write, receiveMessage, queue, takeError };
 }
