@@ -192,4 +192,5 @@ export const CNT_TcpExtTCPFastOpenPassive: u32 = 206;
 export const CNT_TcpExtTCPFastOpenPassiveFail: u32 = 207;
 export const CNT_TcpExtTCPFastOpenListenOverflow: u32 = 208;
 export const CNT_TcpExtTCPFastOpenCookieReqd: u32 = 209;
+export const CNT_TcpExtTCPMD5Unexpected: u32 = 199;
 export const CNT_COUNT: u32 = 256;

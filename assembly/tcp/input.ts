@@ -1,6 +1,6 @@
 // A segment arrives: RFC 9293 §3.10.7. The list of calls in `synchronized` is the RFC's list of checks.
 
-import { CNT_TcpInErrs, CNT_TcpInSegs } from '../abi/counters';
+import { CNT_TcpExtTCPMD5Unexpected, CNT_TcpInErrs, CNT_TcpInSegs } from '../abi/counters';
 import { TCP_CLOSE, TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYN_SENT, TCP_TIME_WAIT } from '../abi/layout';
 import { count } from '../abi/runtime';
 import { TCPF_ACK, TCPF_FIN, TCPF_PSH, TCPF_RST, TCPF_SYN, TCPF_URG, tcpFits } from '../wire/tcp';
@@ -19,7 +19,7 @@ import { synAcked, synSentSegment } from './handshake';
 import { nowMs } from './isn';
 import { asLinuxReceiver } from './linux';
 import { listenerFor } from './listen';
-import { optHasTs, optParse, optTsVal } from './options';
+import { optHasTs, optParse, optSigned, optTsVal } from './options';
 import { ackSend, tcpOutput } from './output';
 import { listenSegment } from './passive';
 import { resetAnswer } from './reset';
@@ -51,6 +51,7 @@ export function tcpInput(ip: u32, tcp: u32, l4Len: u32, flags: u32, addresses: u
     groEnd();
     segRead(tcp, l4Len, addresses);
     optParse(tcp + 20, segPayload);
+    if (signedForOthers()) return;
     const handle = t.handle;
     arrives(t, ports);
     if (t.handle == handle) finish(t);
@@ -63,12 +64,20 @@ export function tcpInput(ip: u32, tcp: u32, l4Len: u32, flags: u32, addresses: u
     const listener = listenerFor(addresses, ports & 0xffff);
     if (listener) {
       optParse(tcp + 20, segPayload);
+      if (signedForOthers()) return;
       const opened = listenSegment(tcbAt(listener), ports, 0);
       if (opened) opens(tcbAt(opened), ports);
       return;
     }
   }
   resetAnswer(tcp, segLen, addresses);
+}
+
+/** Linux: a segment with a signature that nobody expects is dropped (tcp_inbound_hash()). */
+function signedForOthers(): bool {
+  if (!optSigned || !asLinuxReceiver()) return false;
+  count(CNT_TcpExtTCPMD5Unexpected);
+  return true;
 }
 
 /** The segment has brought a connection with it, by a SYN cookie, and is its first. */

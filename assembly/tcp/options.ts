@@ -13,6 +13,8 @@ const KIND_WSCALE: u32 = 3;
 const KIND_SACK_PERMITTED: u32 = 4;
 const KIND_SACK: u32 = 5;
 const KIND_TIMESTAMPS: u32 = 8;
+/** RFC 2385 */
+const KIND_MD5: u32 = 19;
 const KIND_FAST_OPEN: u32 = 34;
 /** RFC 6994: what Fast Open used before it had a number. */
 const KIND_EXPERIMENT: u32 = 254;
@@ -44,6 +46,9 @@ export let optCookieLen: i32 = -1;
 export let optCookieAt: u32 = 0;
 export let optCookieExperiment: bool = false;
 
+/** The segment is signed with a key that we do not have. */
+export let optSigned: bool = false;
+
 /** For the fast path, which reads the aligned timestamps option itself. */
 @inline
 export function optSetTs(val: u32, ecr: u32): void {
@@ -60,6 +65,7 @@ export function optParse(at: u32, end: u32): void {
   optHasTs = false;
   optSackCount = 0;
   optCookieLen = -1;
+  optSigned = false;
   while (at < end) {
     const kind: u32 = load<u8>(at);
     if (kind == KIND_END) return;
@@ -82,6 +88,8 @@ export function optParse(at: u32, end: u32): void {
       optWscale = min<i32>(load<u8>(at, 2), WSCALE_MAX);
     } else if (kind == KIND_SACK_PERMITTED && len == 2) {
       optSackPermitted = true;
+    } else if (kind == KIND_MD5) {
+      optSigned = true;
     } else if (kind == KIND_FAST_OPEN) {
       cookieSeen(at + 2, len - 2, false);
     } else if (kind == KIND_EXPERIMENT && len >= 4 && load<u16>(at, 2) == FAST_OPEN_MAGIC) {

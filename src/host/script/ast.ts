@@ -19,6 +19,8 @@ export type TcpOption =
   | { readonly kind: 'mss' | 'wscale'; readonly value: number }
   | { readonly kind: 'sack'; readonly blocks: readonly (readonly [number, number])[] }
   | { readonly kind: 'TS'; readonly val: number | null; readonly ecr: number | null }
+  /** RFC 2385: 32 hexadecimal digits. */
+  | { readonly kind: 'md5'; readonly digest: string }
   /** Hexadecimal digits, or one of the names in cookies.ts. `experiment`: FOEXP, by its number before RFC 7413. */
   | { readonly kind: 'FO'; readonly cookie: string; readonly experiment: boolean };
 

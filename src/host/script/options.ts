@@ -5,7 +5,8 @@ import { Mismatch, Unsupported, type Value } from './ast.js';
 import type { Socket } from './socket.js';
 import type { CallContext, SocketView } from './sockets.js';
 import { named, namesOf } from './symbols.js';
-import { member, scalar, textBytes } from './values.js';
+import { OPT_ID_TCP, stampsSet } from './timestamping.js';
+import { fieldOf, member, scalar, textBytes } from './values.js';
 
 const ENOENT = 2;
 /** SOCK_MIN_SNDBUF, SOCK_MIN_RCVBUF */
@@ -71,7 +72,6 @@ const fixedOptions: ReadonlyMap<string, readonly number[]> = new Map([
   [key('SOL_TCP', 'TCP_SAVE_SYN'), [0]],
   [key('SOL_TCP', 'TCP_TX_DELAY'), [0]],
   [key('SOL_TCP', 'TCP_REPAIR'), [0]],
-  [key('SOL_SOCKET', 'SO_TIMESTAMPING'), [0]],
   [key('SOL_SOCKET', 'SO_MAX_PACING_RATE'), [NO_LIMIT, -1]],
   [key('SOL_IP', 'IP_MTU_DISCOVER'), [1, 2]],
   [key('SOL_IPV6', 'IPV6_MTU_DISCOVER'), [1, 2]],
@@ -93,6 +93,8 @@ const FASTOPEN = key('SOL_TCP', 'TCP_FASTOPEN');
 const FASTOPEN_CONNECT = key('SOL_TCP', 'TCP_FASTOPEN_CONNECT');
 const FASTOPEN_NO_COOKIE = key('SOL_TCP', 'TCP_FASTOPEN_NO_COOKIE');
 const FASTOPEN_KEY = key('SOL_TCP', 'TCP_FASTOPEN_KEY');
+const TIMESTAMPING = key('SOL_SOCKET', 'SO_TIMESTAMPING');
+const OPT_ID = named('SOF_TIMESTAMPING_OPT_ID');
 const SNDBUF = key('SOL_SOCKET', 'SO_SNDBUF');
 const RCVBUF = key('SOL_SOCKET', 'SO_RCVBUF');
 const SNDBUFFORCE = key('SOL_SOCKET', 'SO_SNDBUFFORCE');
@@ -116,9 +118,11 @@ function setInCore(x: CallContext, s: Socket, option: number, value: number): nu
   return 0;
 }
 
-export function setOption(x: CallContext, s: Socket): number {
+export function setOption(x: CallContext, s: Socket, view: SocketView): number {
   const k = optionKey(x);
-  const value = x.event.args[3];
+  // A struct so_timestamping: its flags.
+  const [, , , given] = x.event.args;
+  const value = k === TIMESTAMPING ? (fieldOf(given, 'flags') ?? given) : given;
   switch (k) {
     case LINGER:
       s.linger = member(value, 'onoff', 'l_onoff') ? (member(value, 'linger', 'l_linger') ?? 0) : null;
@@ -148,6 +152,13 @@ export function setOption(x: CallContext, s: Socket): number {
       break;
     case SNDLOWAT:
       return -L.ENOPROTOOPT;
+    case TIMESTAMPING: {
+      const opened = s.state !== 'new' && s.state !== 'listening';
+      if (number & OPT_ID && !opened) return -L.EINVAL;
+      const acked = s.writtenBytes - (opened ? view.field(s, L.INFO_snd_queued_bytes) : 0);
+      if (stampsSet(s.stamps, number, number & OPT_ID_TCP ? s.writtenBytes : acked)) break;
+      throw new Unsupported(x.line, `${optionName(x)} set to ${number}`);
+    }
     case FASTOPEN:
       if (number < 0 || (s.state !== 'new' && s.state !== 'listening')) return -L.EINVAL;
       s.kept.set(k, number);
@@ -187,7 +198,7 @@ function limited(value: number, most: number): number {
 }
 
 /** Acted on here, and kept for getsockopt(). */
-const handled = new Set([NOTSENT_LOWAT, INQ, RCVLOWAT, ZEROCOPY, FASTOPEN, FASTOPEN_CONNECT, FASTOPEN_NO_COOKIE]);
+const handled = new Set([TIMESTAMPING, NOTSENT_LOWAT, INQ, RCVLOWAT, ZEROCOPY, FASTOPEN, FASTOPEN_CONNECT, FASTOPEN_NO_COOKIE]);
 
 function setPlain(x: CallContext, s: Socket, k: string, number: number): number {
   if (handled.has(k)) {

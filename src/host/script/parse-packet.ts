@@ -61,8 +61,8 @@ function parseTcp(c: Cursor): TcpPacket {
     throw new Unsupported(lineAt(c), `not understood: ${sequence[0]} is not ${length} bytes long`);
   }
   const ack = takeMatch(c, /ack\s+(\d+)/y);
-  const window = takeMatch(c, /win\s+(\d+)/y);
-  const urgent = takeMatch(c, /urg\s+(\d+)/y);
+  const window = takeMatch(c, /win\s+(0x[\da-fA-F]+|\d+)/y);
+  const urgent = takeMatch(c, /urg\s+(0x[\da-fA-F]+|\d+)/y);
   const options = take(c, '<') ? parseOptions(c) : [];
   return {
     kind: 'tcp',
@@ -111,6 +111,12 @@ function parseOption(c: Cursor): TcpOption {
       const value = takeMatch(c, /val\s+(\d+|\.\.\.)\s+ecr\s+(\d+|\.\.\.)/y) ?? fail(c, 'val … ecr …');
       const number = (text: string): number | null => (text === '...' ? null : Number(text));
       return { kind: 'TS', val: number(value[1]), ecr: number(value[2]) };
+    }
+    case 'md5': {
+      const digest = takeMatch(c, /[\da-fA-F]{32}\b/y) ?? takeMatch(c, /(?:valid|invalid)\b/y);
+      if (digest === null) fail(c, 'an MD5 digest');
+      if (digest[0].length !== 32) throw new Unsupported(lineAt(c), 'computing MD5 digests');
+      return { kind: 'md5', digest: digest[0] };
     }
     case 'FO':
     case 'FOEXP': {

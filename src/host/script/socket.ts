@@ -1,7 +1,8 @@
 // A socket of a script.
 import { type Busy, newBusy } from './busy.js';
-import { newZeroCopy, type ZeroCopy } from './error-queue.js';
+import { newZeroCopy, type Notice, type ZeroCopy } from './error-queue.js';
 import type { SendLimits } from './send-buffer.js';
+import { newStamps, type Stamps } from './timestamping.js';
 
 /** The defaults where a script does not say. */
 export interface Destination {
@@ -48,6 +49,12 @@ export interface Socket {
   noSpace: boolean;
   readonly busy: Busy;
   readonly zeroCopy: ZeroCopy;
+  readonly stamps: Stamps;
+  /** The error queue. */
+  readonly notices: Notice[];
+  /** Bytes written and read in all. */
+  writtenBytes: number;
+  readBytes: number;
   /** Events so far: an edge for epoll. */
   events: number;
 }
@@ -88,6 +95,10 @@ export function newSocket(
     noSpace: false,
     busy: newBusy(),
     zeroCopy: newZeroCopy(),
+    stamps: newStamps(),
+    notices: [],
+    writtenBytes: 0,
+    readBytes: 0,
     events: 0,
   };
 }

@@ -69,6 +69,8 @@ export function optionsText(options: readonly TcpOption[]): string {
         return `sack ${option.blocks.map(([from, to]) => `${from}:${to}`).join(' ')}`;
       case 'TS':
         return `TS val ${option.val ?? '...'} ecr ${option.ecr ?? '...'}`;
+      case 'md5':
+        return `md5 ${option.digest}`;
       case 'FO':
         return `${option.experiment ? 'FOEXP' : 'FO'} ${option.cookie}`.trim();
       default:
@@ -112,6 +114,9 @@ export function encodeOptions(options: readonly TcpOption[]): Uint8Array {
         bytes.push(8, 10);
         word(option.val ?? 0);
         word(option.ecr ?? 0);
+        break;
+      case 'md5':
+        bytes.push(19, 18, ...Buffer.from(option.digest, 'hex'));
         break;
       case 'FO':
         // RFC 6994: an experimental option begins with a magic number.
