@@ -59,7 +59,8 @@ export function sentStamps(value: Value | undefined, line: number): number | nul
   const control = fields(value, line).get('msg_control');
   if (control?.kind !== 'list' || control.items.length === 0) return null;
   const [only] = control.items;
-  const stamping = member(only, 'cmsg_level') === named('SOL_SOCKET') && member(only, 'cmsg_type') === named('SO_TIMESTAMPING');
+  const stamping =
+    member(only, 'cmsg_level') === named('SOL_SOCKET') && member(only, 'cmsg_type') === named('SO_TIMESTAMPING');
   const flags = member(only, 'cmsg_data');
   if (!stamping || flags === null || control.items.length > 1) throw new Unsupported(line, 'sending control messages');
   return flags;

@@ -198,7 +198,16 @@ function limited(value: number, most: number): number {
 }
 
 /** Acted on here, and kept for getsockopt(). */
-const handled = new Set([TIMESTAMPING, NOTSENT_LOWAT, INQ, RCVLOWAT, ZEROCOPY, FASTOPEN, FASTOPEN_CONNECT, FASTOPEN_NO_COOKIE]);
+const handled = new Set([
+  TIMESTAMPING,
+  NOTSENT_LOWAT,
+  INQ,
+  RCVLOWAT,
+  ZEROCOPY,
+  FASTOPEN,
+  FASTOPEN_CONNECT,
+  FASTOPEN_NO_COOKIE,
+]);
 
 function setPlain(x: CallContext, s: Socket, k: string, number: number): number {
   if (handled.has(k)) {

@@ -1,6 +1,6 @@
 // A socket of a script.
 import { type Busy, newBusy } from './busy.js';
-import { newZeroCopy, type Notice, type ZeroCopy } from './error-queue.js';
+import { type Notice, newZeroCopy, type ZeroCopy } from './error-queue.js';
 import type { SendLimits } from './send-buffer.js';
 import { newStamps, type Stamps } from './timestamping.js';
 

@@ -3,7 +3,7 @@ import * as L from '../core/layout.js';
 import { Mismatch, Unsupported, type Value } from './ast.js';
 import { noticeControl, zeroCopySent } from './error-queue.js';
 import type { Machine } from './machine.js';
-import { checkControl, type Control, isNull, messageBytes } from './message.js';
+import { type Control, checkControl, isNull, messageBytes } from './message.js';
 import { bufferBytes, maySend, type SendState } from './send-buffer.js';
 import type { Socket } from './socket.js';
 import type { Attempt, CallContext, SocketView } from './sockets.js';
@@ -15,14 +15,7 @@ export interface Transfer {
   /** `inside`: from or into the stack's own memory, not the buffer that the second argument names. */
   read(x: CallContext, s: Socket, count: number, flags: number, inside?: boolean): Attempt;
   /** `stamps`: SOF_TIMESTAMPING_… of this write, null for what the socket is set to. */
-  write(
-    x: CallContext,
-    s: Socket,
-    total: number,
-    flags: number,
-    stamps?: number | null,
-    inside?: boolean,
-  ): Attempt;
+  write(x: CallContext, s: Socket, total: number, flags: number, stamps?: number | null, inside?: boolean): Attempt;
   receiveMessage(x: CallContext, s: Socket, message: Value | undefined, flags: number): Attempt;
   /** Queues up to `bytes` in the core, with SEND_… flags. Returns how many. */
   queue(s: Socket, bytes: number, flags: number, urgent: boolean): number;

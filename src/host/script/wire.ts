@@ -195,7 +195,7 @@ export function ipPacket(ends: Ends, protocol: number, l4Bytes: number, marks: M
 }
 
 /** Sum of the pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1). */
-function pseudoSum(ends: Ends, protocol: number, l4Bytes: number): number {
+export function pseudoSum(ends: Ends, protocol: number, l4Bytes: number): number {
   let sum = protocol + (l4Bytes >>> 16) + (l4Bytes & 0xffff);
   for (const address of [ends.src, ends.dst]) {
     for (let i = 0; i < address.length; i += 2) sum += (address[i] << 8) | address[i + 1];
