@@ -108,5 +108,5 @@ function caState(t: Tcb): u32 {
   if (t.caState == CA_LOSS) return 4;
   if (t.caState == CA_RECOVERY) return 3;
   if (t.caState == CA_CWR) return 2;
-  return t.sackedBytes != 0 || t.dupAcks != 0 ? 1 : 0;
+  return t.sackedBytes != 0 ? 1 : 0;
 }

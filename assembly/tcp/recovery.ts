@@ -38,13 +38,24 @@ const DUP_THRESH: u32 = 3;
 
 /**
  * After the cumulative part of an ACK has been applied. `acked`: bytes it acknowledged; `duplicate`: it is a duplicate
- * ACK or brought new SACK information; `flight`: what was outstanding before it, `sackedBefore`: of that, sacked;
+ * ACK or brought new SACK information; `flight`: what was outstanding before it, `sackedBefore`: of that, sacked; `deliveredSegs`: segments
+ * that it has delivered;
  * `ece`: it reports congestion.
  */
-export function recoveryOnAck(t: Tcb, acked: u32, duplicate: bool, flight: u32, sackedBefore: u32, ece: bool): void {
+export function recoveryOnAck(
+  t: Tcb,
+  acked: u32,
+  duplicate: bool,
+  flight: u32,
+  sackedBefore: u32,
+  deliveredSegs: u32,
+  ece: bool,
+): void {
   if (!(t.flags & FL_SACK)) countDuplicates(t, acked, duplicate);
-  const delivered = <u32>max<i32>(<i32>(acked + t.sackedBytes - sackedBefore), 0);
+  let delivered = <u32>max<i32>(<i32>(acked + t.sackedBytes - sackedBefore), 0);
   if (delivered != 0) ccDelivered(t, delivered, ece);
+  // Linux counts segments, whatever their size.
+  if (asLinux() && t.flags & FL_SACK) delivered = deliveredSegs * t.sndMss;
   step(t, acked, duplicate, flight, delivered, ece);
   if (t.flags & FL_SACK) reorderArm(t);
 }
@@ -91,7 +102,7 @@ function step(t: Tcb, acked: u32, duplicate: bool, flight: u32, delivered: u32, 
   const found = t.flags & FL_SACK ? detectLoss(t) : false;
   if (state == CA_LOSS) {
     if (seqLt(t.sndUna, t.recover)) frtoOnAck(t, acked, duplicate);
-    if (acked) ccOnAck(t, acked, flight);
+    if (acked) ccOnAck(t, asLinux() ? delivered : acked, flight);
     return;
   }
   // Without SACK the hole that a partial ACK shows goes at once: no further duplicate ACK may come to make room.

@@ -281,6 +281,8 @@ export class Cold {
   reportsOff: u8;
   /** Fast Open: bytes of data in our SYN; low half of the µs at which the SYN-ACK was sent; the listener's handle. */
   synData: u16;
+  /** Linux: length of the last segment below rcvMss (linux.ts). */
+  lastSegSize: u16;
   synSentUs: u32;
   fastListener: u32;
 }
