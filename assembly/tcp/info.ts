@@ -24,6 +24,8 @@ import {
   remotePort,
 } from './tcb';
 import { nowMs } from './isn';
+import { TXM_LOST, TXM_RETRANS } from './records';
+import { txSegAt } from './txseg';
 
 export function infoWrite(t: Tcb, at: u32): void {
   const c = coldOf(t);
@@ -101,6 +103,21 @@ export function infoWrite(t: Tcb, at: u32): void {
   store<u32>(at + I.INFO_last_data_sent, nowMs() - t.lastSendMs);
   store<u32>(at + I.INFO_last_ack_recv, nowMs() - t.lastRecvMs);
   store<u32>(at + I.INFO_congestion, c.cc);
+  segmentCounts(t, at);
+}
+
+function segmentCounts(t: Tcb, at: u32): void {
+  let lost: u32 = 0;
+  let again: u32 = 0;
+  for (let s = t.lostBytes != 0 ? t.txHead : 0; s; s = txSegAt(s).next) {
+    const mark: u32 = txSegAt(s).mark;
+    if (mark & TXM_LOST) lost++;
+    if ((mark & (TXM_LOST | TXM_RETRANS)) == (TXM_LOST | TXM_RETRANS)) again++;
+  }
+  store<u32>(at + I.INFO_unacked_segs, coldOf(t).txCount);
+  store<u32>(at + I.INFO_sacked_segs, t.sackedSegs);
+  store<u32>(at + I.INFO_lost_segs, lost);
+  store<u32>(at + I.INFO_retrans_segs, again);
 }
 
 /** Linux's number: disorder is an open state in which something has been sacked or acknowledged twice. */

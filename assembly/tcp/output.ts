@@ -289,6 +289,8 @@ function sendNew(t: Tcb): bool {
 function sendOne(t: Tcb, len: u32, flags: u32, mark: u32): bool {
   const record = txSegAlloc();
   if (!record) return false;
+  // What the SACK option leaves: the segment takes the duplicate that it reports with it.
+  const full = <u32>t.sndMss - sackBytes(t);
   const seq = t.sndNxt;
   const node = len ? t.sqNext : 0;
   if (!gsoSend(t, record, seq, node, len, flags)) {
@@ -304,7 +306,7 @@ function sendOne(t: Tcb, len: u32, flags: u32, mark: u32): bool {
   t.sndNxt = seq + len;
   if (len) {
     t.sqNext = nodeHolding(node, t.sndNxt);
-    if (len < <u32>t.sndMss) coldOf(t).sndSml = t.sndNxt;
+    if (len < full) coldOf(t).sndSml = t.sndNxt;
   }
   if (mark & TXM_FIN) {
     t.flags |= FL_FIN_SENT;

@@ -8,9 +8,10 @@ import { asLinuxReceiver } from './linux';
 import { wantOutput } from './output';
 import { prrSent } from './prr';
 import { TXM_EVER, TXM_FIN, TXM_LOST, TXM_PUSH, TXM_RETRANS, TXM_SACKED, TXM_TSO, TxSeg } from './records';
+import { rtoArm } from './rto';
 import { segmentSend } from './segment';
 import { seqGe } from './seq';
-import { CA_LOSS, CA_RECOVERY, Tcb, coldOf } from './tcb';
+import { CA_LOSS, CA_RECOVERY, FL_REO, Tcb, coldOf } from './tcb';
 import { inNetwork, txSegAt, txSegJoin, txSegSpace, txSegSplit } from './txseg';
 
 // Linux: where the segment ends that was sent again last, while its packet goes on (TXM_TSO); whether there is one.
@@ -66,6 +67,8 @@ export function retransmitLost(t: Tcb): bool {
       const inPipe = inNetwork(t);
       if (inPipe != 0 && inPipe + (asLinuxReceiver() ? t.sndMss : txSegSpace(s)) > t.cwnd) return true;
       if (!retransmitSegment(t, at)) return false;
+      // Linux: the first segment has got a new start, and the timeout with it.
+      if (at == t.txHead && t.caState == CA_RECOVERY && !(t.flags & FL_REO) && asLinuxReceiver()) rtoArm(t);
     }
     at = txSegAt(at).next;
   }
