@@ -110,6 +110,7 @@ function cookieSeen(at: u32, len: u32, experiment: bool): void {
 }
 
 /** Bytes of SACK option that the next segment should carry, padding included. */
+@inline
 export function sackBytes(t: Tcb): u32 {
   if (!(t.flags & FL_SACK)) return 0;
   const c = coldOf(t);

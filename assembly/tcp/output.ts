@@ -210,6 +210,7 @@ function sendNew(t: Tcb): bool {
   while (true) {
     const unsent = t.sndEnd - t.sndNxt;
     let len: u32 = 0;
+    let mss: u32 = 0;
     let mark: u32 = 0;
     let flags = TCPF_ACK;
     const room = <i32>(t.sndUna + t.sndWnd - t.sndNxt);
@@ -218,7 +219,7 @@ function sendNew(t: Tcb): bool {
         if (t.sndNxt == t.sndUna) persistArm(t);
         break;
       }
-      const mss = <u32>t.sndMss - sackBytes(t);
+      mss = <u32>t.sndMss - sackBytes(t);
       len = gather(t, min(min(unsent, mss), <u32>room));
       if (len < mss && !crowded) {
         if (len < unsent) {
@@ -267,7 +268,7 @@ function sendNew(t: Tcb): bool {
     }
     // What is outstanding brings the ACK or the timeout that goes on from here.
     if (coldOf(t).txCount >= SCARCE_SEGMENTS && txSegScarce()) break;
-    if (!sendOne(t, len, flags, mark)) {
+    if (!sendOne(t, len, mss, flags, mark)) {
       blocked = true;
       break;
     }
@@ -285,12 +286,10 @@ function sendNew(t: Tcb): bool {
   return !blocked;
 }
 
-/** Sends `len` bytes of new data from sndNxt on, and the FIN if marked so. gsoEnd() has to follow. */
-function sendOne(t: Tcb, len: u32, flags: u32, mark: u32): bool {
+/** Sends `len` bytes of new data from sndNxt on, `full` are a full segment, and the FIN if marked so. gsoEnd() has to follow. */
+function sendOne(t: Tcb, len: u32, full: u32, flags: u32, mark: u32): bool {
   const record = txSegAlloc();
   if (!record) return false;
-  // What the SACK option leaves: the segment takes the duplicate that it reports with it.
-  const full = <u32>t.sndMss - sackBytes(t);
   const seq = t.sndNxt;
   const node = len ? t.sqNext : 0;
   if (!gsoSend(t, record, seq, node, len, flags)) {
@@ -320,9 +319,10 @@ export function sendProbe(t: Tcb): bool {
   const room = <i32>(t.sndUna + t.sndWnd - t.sndNxt);
   const unsent = t.sndEnd - t.sndNxt;
   if (t.flags & FL_FIN_SENT || unsent == 0 || room <= 0) return false;
-  const len = gather(t, min(min(unsent, <u32>t.sndMss - sackBytes(t)), <u32>room));
-  if (len < unsent && len < <u32>t.sndMss - sackBytes(t) && !crowded) return false;
-  const sent = sendOne(t, len, len == unsent ? TCPF_ACK | TCPF_PSH : TCPF_ACK, 0);
+  const mss = <u32>t.sndMss - sackBytes(t);
+  const len = gather(t, min(min(unsent, mss), <u32>room));
+  if (len < unsent && len < mss && !crowded) return false;
+  const sent = sendOne(t, len, mss, len == unsent ? TCPF_ACK | TCPF_PSH : TCPF_ACK, 0);
   gsoEnd(t);
   if (sent) t.lastSendMs = nowMs();
   return sent;
@@ -333,9 +333,10 @@ export function sendForced(t: Tcb): bool {
   const room = <i32>(t.sndUna + t.sndWnd - t.sndNxt);
   const unsent = t.sndEnd - t.sndNxt;
   if (t.flags & FL_FIN_SENT || unsent == 0 || room <= 0) return false;
-  const len = gather(t, min(min(unsent, <u32>t.sndMss - sackBytes(t)), <u32>room));
+  const mss = <u32>t.sndMss - sackBytes(t);
+  const len = gather(t, min(min(unsent, mss), <u32>room));
   // With the ring full the timer tries again: tcpOutput() alone would wait for a larger window.
-  if (sendOne(t, len, len == unsent ? TCPF_ACK | TCPF_PSH : TCPF_ACK, 0)) t.lastSendMs = nowMs();
+  if (sendOne(t, len, mss, len == unsent ? TCPF_ACK | TCPF_PSH : TCPF_ACK, 0)) t.lastSendMs = nowMs();
   gsoEnd(t);
   rtoArm(t);
   return true;

@@ -51,11 +51,16 @@ export function recoveryOnAck(
   deliveredSegs: u32,
   ece: bool,
 ): void {
+  const stood: u32 = t.sackedSegs;
   if (!(t.flags & FL_SACK)) countDuplicates(t, acked, duplicate, deliveredSegs);
   let delivered = <u32>max<i32>(<i32>(acked + t.sackedBytes - sackedBefore), 0);
   if (delivered != 0) ccDelivered(t, delivered, ece);
-  // Linux counts segments, whatever their size.
-  if (asLinux() && t.flags & FL_SACK) delivered = deliveredSegs * t.sndMss;
+  if (asLinux()) {
+    // Linux counts segments, whatever their size; without SACK each duplicate stands for one.
+    if (t.flags & FL_SACK) delivered = deliveredSegs * t.sndMss;
+    else if (acked) delivered = (deliveredSegs > stood ? deliveredSegs - stood : 1) * t.sndMss;
+    else delivered = duplicate ? t.sndMss : 0;
+  }
   step(t, acked, duplicate, flight, delivered, ece);
   if (t.flags & FL_SACK) reorderArm(t);
 }

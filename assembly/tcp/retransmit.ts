@@ -5,6 +5,7 @@ import { CTL_TX_HEAD } from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
 import { TCPF_ACK, TCPF_FIN, TCPF_PSH } from '../wire/tcp';
 import { asLinuxReceiver } from './linux';
+import { sackBytes } from './options';
 import { wantOutput } from './output';
 import { prrSent } from './prr';
 import { TXM_EVER, TXM_FIN, TXM_LOST, TXM_PUSH, TXM_RETRANS, TXM_SACKED, TXM_TSO, TxSeg } from './records';
@@ -41,8 +42,10 @@ function sendAgain(t: Tcb, s: TxSeg): bool {
 /** Sends a segment again, cut to today's MSS. False when it has to wait for the transmit ring or for a record. */
 export function retransmitSegment(t: Tcb, at: u32): bool {
   const s = txSegAt(at);
-  if (asLinuxReceiver()) while (<u32>s.len < <u32>t.sndMss && txSegJoin(t, at));
-  if ((<u32>s.len > <u32>t.sndMss && !txSegSplit(t, at, t.sndMss)) || !sendAgain(t, s)) {
+  // Linux: what the SACK option leaves of it.
+  const mss = asLinuxReceiver() ? <u32>t.sndMss - sackBytes(t) : <u32>t.sndMss;
+  if (asLinuxReceiver()) while (<u32>s.len < mss && txSegJoin(t, at));
+  if ((<u32>s.len > mss && !txSegSplit(t, at, mss)) || !sendAgain(t, s)) {
     wantOutput(t);
     return false;
   }
