@@ -11,6 +11,7 @@ export {
   close,
   connect,
   connectionAt,
+  fastOpenRoom,
   info,
   listen,
   recv,

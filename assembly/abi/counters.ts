@@ -185,4 +185,12 @@ export const CNT_IcmpOutTimeExcds: u32 = 232;
 export const CNT_Icmp6OutTimeExcds: u32 = 233;
 /** Out-of-order pieces given up for data nearer to what is missing. */
 export const CNT_TcpExtOfoPruned: u32 = 234;
+// Fast Open (RFC 7413)
+export const CNT_TcpExtTCPFastOpenActive: u32 = 204;
+export const CNT_TcpExtTCPFastOpenActiveFail: u32 = 205;
+export const CNT_TcpExtTCPFastOpenPassive: u32 = 206;
+export const CNT_TcpExtTCPFastOpenPassiveFail: u32 = 207;
+export const CNT_TcpExtTCPFastOpenListenOverflow: u32 = 208;
+export const CNT_TcpExtTCPFastOpenCookieReqd: u32 = 209;
+export const CNT_TcpExtTCPMD5Unexpected: u32 = 199;
 export const CNT_COUNT: u32 = 256;

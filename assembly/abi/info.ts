@@ -68,4 +68,9 @@ export const INFO_last_ack_recv: u32 = 252;
 export const INFO_congestion: u32 = 256;
 /** Milliseconds since. */
 export const INFO_last_data_recv: u32 = 260;
-export const INFO_SIZE: u32 = 264;
+/** Segments of what is outstanding, sacked, lost and sent again, however small. */
+export const INFO_unacked_segs: u32 = 264;
+export const INFO_sacked_segs: u32 = 268;
+export const INFO_lost_segs: u32 = 272;
+export const INFO_retrans_segs: u32 = 276;
+export const INFO_SIZE: u32 = 280;

@@ -284,6 +284,23 @@ export const CFG_OOO_TOTAL_OBJECTS: u32 = 2376;
 export const CFG_ACTIVE_CONNECTIONS: u32 = 2384;
 /** Retransmissions of a SYN, beyond CFG_SYN_RETRIES, before the timeout doubles (Linux tcp_syn_linear_timeouts). */
 export const CFG_SYN_LINEAR: u32 = 2388;
+/** TCP Fast Open (RFC 7413): FAST_OPEN_…, as Linux's tcp_fastopen; 0: off. */
+export const CFG_FAST_OPEN: u32 = 2392;
+/** connect() with SOCK_FAST_OPEN sends data in the SYN. */
+export const FAST_OPEN_CLIENT: u32 = 1;
+/** Listeners with OPT_FAST_OPEN take data in a SYN. */
+export const FAST_OPEN_SERVER: u32 = 2;
+/** The client sends data without a cookie, the server takes it without one. */
+export const FAST_OPEN_CLIENT_BARE: u32 = 4;
+export const FAST_OPEN_SERVER_BARE: u32 = 512;
+/** Every listener does, OPT_FAST_OPEN or not. */
+export const FAST_OPEN_ALL: u32 = 1024;
+/** A cookie of CFG_FAST_OPEN_OLD_KEY is good too. */
+export const FAST_OPEN_OLD_KEY: u32 = 65536;
+/** 16 bytes: the key of the cookies. Servers behind one address share it (RFC 7413 §4.1.2). */
+export const CFG_FAST_OPEN_KEY: u32 = 2396;
+/** The same, of the key before: a client that has a cookie of it is served, and given a new one. */
+export const CFG_FAST_OPEN_OLD_KEY: u32 = 2412;
 
 // ---- zones and objects -------------------------------------------------------------------------------------
 export const ZONE_BYTES: u32 = 2097152;
@@ -296,6 +313,8 @@ export const SOCK_INLINE: u32 = 1;
 export const SOCK_V6ONLY: u32 = 2;
 /** listen() flag: accept nothing new while the accept queue is full (default), see backlog. */
 
+/** connect() flag: data that is queued before the next turn goes in the SYN, once the peer has given a cookie (RFC 7413). */
+export const SOCK_FAST_OPEN: u32 = 8;
 /** udpOpen() flag: the address may be shared with other sockets that have it; the one bound last receives (SO_REUSEADDR). */
 export const SOCK_REUSE: u32 = 4;
 
@@ -344,6 +363,8 @@ export const OPT_KEEPALIVE_PROBES: u32 = 19;
 export const OPT_FIN_WAIT2_US: u32 = 20;
 /** Listener: a connection is not accepted before data has come, or this time is over; 0 = at once. */
 export const OPT_DEFER_ACCEPT: u32 = 21;
+/** Listener: connections that data in a SYN may have opened and no ACK has confirmed (RFC 7413 §5.1); 0 = none. */
+export const OPT_FAST_OPEN: u32 = 22;
 /** UDP: may send to broadcast addresses (SO_BROADCAST). */
 export const OPT_BROADCAST: u32 = 40;
 

@@ -128,7 +128,7 @@ export function ackProcess(t: Tcb): bool {
   rackAckBegins(t);
   const sacked = (t.flags & FL_SACK) != 0 && optSackCount != 0 ? sackApply(t, ack) : false;
   if (seqLt(ack, una)) {
-    if (sacked) recoveryOnAck(t, 0, true, flight, sackedBefore, false);
+    if (sacked) recoveryOnAck(t, 0, true, flight, sackedBefore, coldOf(t).delivered - deliveredBefore, false);
     return true;
   }
   const window = segWindow << t.sndWscale;
@@ -155,7 +155,8 @@ export function ackProcess(t: Tcb): bool {
   if (reported && coldOf(t).flags2 & F2_UNDO) undoByDuplicate(t);
   if (t.flags & FL_PROBED) tlpOnAck(t, ack, acked != 0, sacked || segLen != 0 || t.sndWnd != before, reported);
   if (echo) coldOf(t).deliveredCe += coldOf(t).delivered - deliveredBefore;
-  if (acked || duplicate || echo) recoveryOnAck(t, acked, duplicate, flight, sackedBefore, echo);
+  const segments = coldOf(t).delivered - deliveredBefore;
+  if (acked || duplicate || echo) recoveryOnAck(t, acked, duplicate, flight, sackedBefore, segments, echo);
   if (acked && t.flags & FL_FIN_SENT && ack == t.sndNxt) {
     const handle = t.handle;
     finAcked(t);

@@ -3,6 +3,7 @@
 
 import {
   CFG_CONGESTION,
+  CFG_FAST_OPEN,
   EADDRINUSE,
   EADDRNOTAVAIL,
   EAGAIN,
@@ -14,6 +15,7 @@ import {
   ENOBUFS,
   ENOTCONN,
   EPIPE,
+  FAST_OPEN_CLIENT,
   IOV_ADDR,
   IOV_LEN,
   IOV_SIZE,
@@ -21,6 +23,7 @@ import {
   SEND_OPEN,
   SEND_PUSH,
   SEND_RECORD,
+  SOCK_FAST_OPEN,
   SOCK_INLINE,
   SOCK_V6ONLY,
   TCP_CLOSE,
@@ -32,10 +35,11 @@ import {
 } from '../abi/layout';
 import { INFO_SIZE } from '../abi/info';
 import { isOurs } from '../ip/interface';
-import { dstGet, dstSource } from '../ip/route';
+import { dstGet, dstMtu, dstSource } from '../ip/route';
 import { zbufCheck } from '../zbuf/zbuf';
 import { closeConnection, closeSend, connectionReset } from './close';
 import { enlist } from './events';
+import { fastOpenBytes, fastOpenCookie } from './fastopen';
 import { flowTaken } from './flow';
 import { fromHandle, listenerSlotAlloc, placeOf, slotAlloc, slotMissing, slotRelease, slotTotal } from './handle';
 import { parkedImage } from './park';
@@ -49,6 +53,7 @@ import { sendqAppend, sendqHasRoom, sendqMark, sendqMostPieces, sendqStarved, se
 import { urgentQueued } from './urgent';
 import { windowUpdate } from './sockopt';
 import {
+  F2_FAST_OPEN,
   F2_HOLD,
   F2_MORE,
   F2_V6ONLY,
@@ -148,9 +153,18 @@ export function connect(addr: u32, port: u32, localAddr: u32, localPort: u32, fl
     return localPort == 0 ? -EADDRNOTAVAIL : -EADDRINUSE;
   }
   if (flags & SOCK_INLINE) t.flags |= FL_INLINE;
+  if (flags & SOCK_FAST_OPEN && load<u32>(CFG_FAST_OPEN) & FAST_OPEN_CLIENT) coldOf(t).flags2 |= F2_FAST_OPEN;
   connectionInit(t);
   synStart(t);
   return t.handle;
+}
+
+/** Bytes of data that a SYN to the host at `addr` may carry (SOCK_FAST_OPEN); -EAGAIN: its cookie must be asked for first. */
+export function fastOpenRoom(addr: u32): i32 {
+  if (!inMemory(addr, 16)) return -EFAULT;
+  const dst = dstGet(addr);
+  if (!dst) return -ENETUNREACH;
+  return fastOpenCookie(addr) < 0 ? -EAGAIN : <i32>fastOpenBytes(addr, dstMtu(dst));
 }
 
 /** Why nothing can be sent, or 0. */

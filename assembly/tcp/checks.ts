@@ -8,6 +8,7 @@ import { TCPF_ACK, TCPF_RST, TCPF_SYN } from '../wire/tcp';
 import { challengeAck, mayAnswer } from './ack';
 import { segAck, segFlags, segLen, segSeq, segSpace, segTrimSyn } from './arrival';
 import { connectionAborted, connectionDone, destroy } from './close';
+import { fastOpenReset } from './fastopen';
 import { synSend } from './handshake';
 import { nowMs } from './isn';
 import { QUICK_ACKS_MOST, asLinuxReceiver, linuxQuickAck } from './linux';
@@ -15,7 +16,7 @@ import { optHasTs, optTsVal } from './options';
 import { ackSend } from './output';
 import { dsackSet } from './reassembly';
 import { seqGt, seqLe, seqLt } from './seq';
-import { F2_PASSIVE, FL_TS, Tcb, coldOf } from './tcb';
+import { F2_FAST_PENDING, F2_PASSIVE, FL_ACK_NOW, FL_TS, Tcb, coldOf } from './tcb';
 
 /** RFC 7323 §5.5: a timestamp this old is no longer a bound. */
 const TS_RECENT_VALID_MS: u32 = 24 * 86_400_000;
@@ -53,7 +54,14 @@ export function updateTimestamp(t: Tcb): void {
 export function checkSequence(t: Tcb): bool {
   if (t.state == TCP_SYN_RECV && (segFlags & (TCPF_SYN | TCPF_ACK)) == (TCPF_SYN | TCPF_ACK)) {
     // Simultaneous open (RFC 9293 figure 8): the peer's SYN again, with the ACK of ours that we wait for.
-    if (segSeq == coldOf(t).irs && segAck == t.sndNxt) segTrimSyn();
+    if (segSeq == coldOf(t).irs && segAck == t.sndNxt) {
+      if (asLinuxReceiver()) {
+        // Linux reports the SYN as the duplicate that it is.
+        dsackSet(t, segSeq, segSeq + 1);
+        t.flags |= FL_ACK_NOW;
+      }
+      segTrimSyn();
+    }
   }
   const space = segSpace();
   const end = segSeq + space;
@@ -84,7 +92,8 @@ export function checkReset(t: Tcb): bool {
   if (!(segFlags & TCPF_RST)) return true;
   if (segSeq != t.rcvNxt) challengeAck(t);
   else if (t.state == TCP_SYN_RECV) {
-    if (coldOf(t).flags2 & F2_PASSIVE) destroy(t);
+    if (coldOf(t).flags2 & F2_FAST_PENDING) fastOpenReset(t);
+    else if (coldOf(t).flags2 & F2_PASSIVE) destroy(t);
     else connectionAborted(t, ECONNREFUSED);
   } else if (t.state == TCP_CLOSING || t.state == TCP_LAST_ACK) connectionDone(t, 0);
   else connectionAborted(t, ECONNRESET);
@@ -97,7 +106,7 @@ export function checkReset(t: Tcb): bool {
  */
 export function checkSyn(t: Tcb): bool {
   if (!(segFlags & TCPF_SYN)) return true;
-  if (t.state == TCP_SYN_RECV && coldOf(t).flags2 & F2_PASSIVE) {
+  if (t.state == TCP_SYN_RECV && (coldOf(t).flags2 & (F2_PASSIVE | F2_FAST_PENDING)) == F2_PASSIVE) {
     destroy(t);
     return false;
   }

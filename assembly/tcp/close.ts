@@ -37,6 +37,7 @@ import {
 import { count, countSub, nowUs } from '../abi/runtime';
 import { timerArm, timerCancel, timerRemove } from '../timer/wheel';
 import { eventRaise } from './events';
+import { fastOpenLeave } from './fastopen';
 import { flowRemove } from './flow';
 import { slotRelease } from './handle';
 import { listAppend, listFirst, listRemove } from './list';
@@ -101,6 +102,7 @@ function release(t: Tcb): void {
 }
 
 function leaveLists(t: Tcb): void {
+  fastOpenLeave(t);
   leaveListener(t);
   if (coldOf(t).flags2 & F2_ORPHAN_LIST) {
     coldOf(t).flags2 &= ~F2_ORPHAN_LIST;
@@ -125,8 +127,11 @@ export function destroy(t: Tcb): void {
 
 /** The connection is over. `errno` 0: in good order. An application that holds the handle is told. */
 export function connectionDone(t: Tcb, errno: i32): void {
-  if (t.flags & (FL_ORPHAN | FL_HALF_OPEN | FL_ACCEPT_QUEUE)) return destroy(t);
-  leaveLists(t);
+  // Linux: what waits to be accepted stays there, and the application hears of it then.
+  const waits = (t.flags & FL_ACCEPT_QUEUE) != 0 && asLinuxReceiver();
+  if (t.flags & (FL_ORPHAN | FL_HALF_OPEN | FL_ACCEPT_QUEUE) && !waits) return destroy(t);
+  if (waits) fastOpenLeave(t);
+  else leaveLists(t);
   release(t);
   flowRemove(t);
   setState(t, TCP_CLOSE);

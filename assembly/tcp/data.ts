@@ -3,7 +3,7 @@
 import { CNT_TcpExtTCPAbortOnData, CNT_TcpExtTCPRcvQDrop } from '../abi/counters';
 import { TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2 } from '../abi/layout';
 import { count } from '../abi/runtime';
-import { TCPF_FIN, TCPF_PSH } from '../wire/tcp';
+import { TCPF_FIN, TCPF_PSH, TCPF_URG } from '../wire/tcp';
 import { segAddresses, segAt, segFlags, segLen, segPayload, segSeq, segTrimBack, segTrimFront } from './arrival';
 import { destroy, finReceived } from './close';
 import { QUICK_ACKS } from './delack';
@@ -31,8 +31,8 @@ export function dataProcess(t: Tcb): bool {
     destroy(t);
     return false;
   }
-  if (asLinuxReceiver()) linuxMeasure(t, segLen);
-  if (segLen > <u32>t.rcvMss) t.rcvMss = <u16>min<u32>(segLen, coldOf(t).ownMss);
+  if (asLinuxReceiver()) linuxMeasure(t, segLen, (segFlags & (TCPF_FIN | TCPF_URG | TCPF_PSH)) != 0);
+  else if (segLen > <u32>t.rcvMss) t.rcvMss = <u16>min<u32>(segLen, coldOf(t).ownMss);
   trim(t);
   if (segLen == 0) {
     t.flags |= FL_ACK_NOW;

@@ -45,6 +45,7 @@ import { asLinux } from './congestion/window';
 import { dataProcess, finProcess } from './data';
 import { QUICK_ACKS } from './delack';
 import { eventRaise } from './events';
+import { fastOpenAnswered } from './fastopen';
 import { flowInsert } from './flow';
 import { isnFor, nowMs } from './isn';
 import { keepaliveStart } from './keepalive';
@@ -60,6 +61,7 @@ import {
   Cold,
   F2_CORK,
   F2_DEFERRED,
+  F2_FAST_OPEN,
   F2_PASSIVE,
   F2_RCVBUF_LOCK,
   F2_SYN_RETRANS,
@@ -312,7 +314,8 @@ export function takeSyn(t: Tcb): void {
 /** The options have been parsed. */
 export function synSentSegment(t: Tcb): void {
   const acks = (segFlags & TCPF_ACK) != 0;
-  if (acks && segAck != t.sndNxt) {
+  // Of the data in a Fast Open SYN the peer may have taken any part.
+  if (acks && segAck - t.sndNxt > <u32>coldOf(t).synData) {
     // Linux asks again at once: what was answered is the peer's old connection, which the RST ends.
     if (asLinuxReceiver() && t.retries == 0) timerArm(retransmitTimer(t), nowUs + load<u32>(CFG_TLP_SLACK_US));
     resetAnswer(segAt, segLen, segAddresses);
@@ -333,10 +336,12 @@ export function synSentSegment(t: Tcb): void {
   t.lastRecvMs = nowMs();
   if (acks) {
     ecnOnSynAck(t);
-    t.sndUna = segAck;
+    t.sndUna = t.sndNxt;
+    const fast = (coldOf(t).flags2 & F2_FAST_OPEN) != 0;
+    if (fast) fastOpenAnswered(t);
     establish(t);
     t.flags |= FL_ACK_NOW;
-    if (!asLinuxReceiver() && (segLen != 0 || segFlags & (TCPF_FIN | TCPF_URG))) textOfSynAck(t);
+    if ((fast || !asLinuxReceiver()) && (segLen != 0 || segFlags & (TCPF_FIN | TCPF_URG))) textOfSynAck(t);
     return;
   }
   // Both sides opened at once: answer with our SYN, now acknowledging theirs.
@@ -349,7 +354,7 @@ export function synSentSegment(t: Tcb): void {
 
 /**
  * What comes with a SYN-ACK is processed from the sixth check on (§3.10.7.3), as far as our SYN has offered a window.
- * Linux drops it.
+ * Linux drops it, unless the SYN was one of Fast Open.
  */
 function textOfSynAck(t: Tcb): void {
   t.rcvAdv = t.rcvNxt + min<u32>(t.rcvBuf, 0xffff);

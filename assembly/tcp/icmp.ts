@@ -9,7 +9,7 @@ import { tcpOutput } from './output';
 import { TXM_RETRANS } from './records';
 import { report } from './report';
 import { seqGt, seqLe } from './seq';
-import { FL_INLINE, Tcb, coldOf, headersOf, tcbAt } from './tcb';
+import { F2_FAST_PENDING, FL_ACCEPT_QUEUE, FL_INLINE, Tcb, coldOf, headersOf, tcbAt } from './tcb';
 import { markLost, txSegAt, unmarkRetrans } from './txseg';
 import { pmtuLower } from './pmtu';
 import { TS_BYTES } from './options';
@@ -24,7 +24,10 @@ export function tcpIcmpError(addresses: u32, tcp: u32, mtu: u32, errno: i32, har
   if (!at) return;
   const t = tcbAt(at);
   const seq = bswap<u32>(load<u32>(tcp, 4));
-  if (!seqLe(t.sndUna, seq) || !seqGt(t.sndNxt, seq)) return;
+  // Fast Open: an error about the SYN-ACK counts once the application has the connection.
+  const pending = (coldOf(t).flags2 & F2_FAST_PENDING) != 0;
+  if (pending && t.flags & FL_ACCEPT_QUEUE) return;
+  if (!seqLe(pending ? coldOf(t).iss : t.sndUna, seq) || !seqGt(t.sndNxt, seq)) return;
   const handle = t.handle;
   if (mtu != 0) lowerMtu(t, mtu);
   else failed(t, errno, hard);

@@ -10,6 +10,7 @@ import {
   CA_LOSS,
   CA_RECOVERY,
   F2_ECN_SEEN,
+  F2_SYN_DATA,
   FL_ECN,
   FL_ORPHAN,
   FL_SACK,
@@ -23,6 +24,8 @@ import {
   remotePort,
 } from './tcb';
 import { nowMs } from './isn';
+import { TXM_LOST, TXM_RETRANS } from './records';
+import { txSegAt } from './txseg';
 
 export function infoWrite(t: Tcb, at: u32): void {
   const c = coldOf(t);
@@ -49,7 +52,8 @@ export function infoWrite(t: Tcb, at: u32): void {
       ((<u32>((flags & FL_SACK) != 0)) << 1) |
       ((<u32>((flags & FL_WSCALE) != 0)) << 2) |
       ((<u32>((flags & FL_ECN) != 0)) << 3) |
-      ((<u32>((c.flags2 & F2_ECN_SEEN) != 0)) << 4),
+      ((<u32>((c.flags2 & F2_ECN_SEEN) != 0)) << 4) |
+      ((<u32>((c.flags2 & F2_SYN_DATA) != 0)) << 5),
   );
   store<u32>(at + I.INFO_snd_wscale, t.sndWscale);
   store<u32>(at + I.INFO_rcv_wscale, t.rcvWscale);
@@ -99,6 +103,21 @@ export function infoWrite(t: Tcb, at: u32): void {
   store<u32>(at + I.INFO_last_data_sent, nowMs() - t.lastSendMs);
   store<u32>(at + I.INFO_last_ack_recv, nowMs() - t.lastRecvMs);
   store<u32>(at + I.INFO_congestion, c.cc);
+  segmentCounts(t, at);
+}
+
+function segmentCounts(t: Tcb, at: u32): void {
+  let lost: u32 = 0;
+  let again: u32 = 0;
+  for (let s = t.lostBytes != 0 ? t.txHead : 0; s; s = txSegAt(s).next) {
+    const mark: u32 = txSegAt(s).mark;
+    if (mark & TXM_LOST) lost++;
+    if ((mark & (TXM_LOST | TXM_RETRANS)) == (TXM_LOST | TXM_RETRANS)) again++;
+  }
+  store<u32>(at + I.INFO_unacked_segs, coldOf(t).txCount);
+  store<u32>(at + I.INFO_sacked_segs, t.sackedSegs);
+  store<u32>(at + I.INFO_lost_segs, lost);
+  store<u32>(at + I.INFO_retrans_segs, again);
 }
 
 /** Linux's number: disorder is an open state in which something has been sacked or acknowledged twice. */
@@ -106,5 +125,5 @@ function caState(t: Tcb): u32 {
   if (t.caState == CA_LOSS) return 4;
   if (t.caState == CA_RECOVERY) return 3;
   if (t.caState == CA_CWR) return 2;
-  return t.sackedBytes != 0 || t.dupAcks != 0 ? 1 : 0;
+  return t.sackedBytes != 0 ? 1 : 0;
 }

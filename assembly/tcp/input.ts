@@ -1,6 +1,6 @@
 // A segment arrives: RFC 9293 §3.10.7. The list of calls in `synchronized` is the RFC's list of checks.
 
-import { CNT_TcpInErrs, CNT_TcpInSegs } from '../abi/counters';
+import { CNT_TcpExtTCPMD5Unexpected, CNT_TcpInErrs, CNT_TcpInSegs } from '../abi/counters';
 import { TCP_CLOSE, TCP_ESTABLISHED, TCP_SYN_RECV, TCP_SYN_SENT, TCP_TIME_WAIT } from '../abi/layout';
 import { count } from '../abi/runtime';
 import { TCPF_ACK, TCPF_FIN, TCPF_PSH, TCPF_RST, TCPF_SYN, TCPF_URG, tcpFits } from '../wire/tcp';
@@ -12,18 +12,19 @@ import { dataProcess, finProcess } from './data';
 import { delackDecide } from './delack';
 import { deliverInline } from './events';
 import { fastPath } from './fastpath';
+import { fastOpenAcked } from './fastopen';
 import { flowFind, flowParked } from './flow';
 import { groEnd, groNext } from './gro';
 import { synAcked, synSentSegment } from './handshake';
 import { nowMs } from './isn';
 import { asLinuxReceiver } from './linux';
 import { listenerFor } from './listen';
-import { optHasTs, optParse, optTsVal } from './options';
+import { optHasTs, optParse, optSigned, optTsVal } from './options';
 import { ackSend, tcpOutput } from './output';
 import { listenSegment } from './passive';
 import { resetAnswer } from './reset';
 import { seqGt } from './seq';
-import { FL_ECN, FL_INLINE, FL_TS, Tcb, coldOf, isV4, tcbAt } from './tcb';
+import { F2_FAST_PENDING, FL_ECN, FL_INLINE, FL_TS, Tcb, coldOf, isV4, tcbAt } from './tcb';
 import { repeatRemember } from '../ip/repeat';
 import { ecnOnData } from './ecn';
 import { urgentArrives } from './urgent';
@@ -51,6 +52,7 @@ export function tcpInput(ip: u32, tcp: u32, l4Len: u32, flags: u32, addresses: u
     groEnd();
     segRead(tcp, l4Len, addresses);
     optParse(tcp + 20, segPayload);
+    if (signedForOthers()) return;
     const handle = t.handle;
     arrives(t, ports);
     if (t.handle == handle) finish(t);
@@ -63,12 +65,20 @@ export function tcpInput(ip: u32, tcp: u32, l4Len: u32, flags: u32, addresses: u
     const listener = listenerFor(addresses, ports & 0xffff);
     if (listener) {
       optParse(tcp + 20, segPayload);
+      if (signedForOthers()) return;
       const opened = listenSegment(tcbAt(listener), ports, 0);
       if (opened) opens(tcbAt(opened), ports);
       return;
     }
   }
   resetAnswer(tcp, segLen, addresses);
+}
+
+/** Linux: a segment with a signature that nobody expects is dropped (tcp_inbound_hash()). */
+function signedForOthers(): bool {
+  if (!optSigned || !asLinuxReceiver()) return false;
+  count(CNT_TcpExtTCPMD5Unexpected);
+  return true;
 }
 
 /** The segment has brought a connection with it, by a SYN cookie, and is its first. */
@@ -118,7 +128,9 @@ function synchronized(t: Tcb): void {
 
 /** Fifth check in SYN-RECEIVED: the ACK must be of our SYN. */
 function openingAck(t: Tcb): bool {
-  if (segAck == t.sndNxt) return synAcked(t);
+  if (coldOf(t).flags2 & F2_FAST_PENDING) {
+    if (fastOpenAcked(t)) return true;
+  } else if (segAck == t.sndNxt) return synAcked(t);
   resetAnswer(segAt, segLen, segAddresses);
   return false;
 }

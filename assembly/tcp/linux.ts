@@ -22,6 +22,7 @@ import {
   F2_ACK_PUSHED_TWICE,
   F2_PINGPONG,
   FL_ACK_DELAYED,
+  FL_SACK,
   FL_TS,
   FL_WSCALE,
   Tcb,
@@ -43,6 +44,9 @@ const SHARED_INFO: u32 = 320;
 const HEADROOM: u32 = 64;
 const PAGE: u32 = 4096;
 const LINEAR_MOST: u32 = PAGE - HEADROOM - SHARED_INFO;
+/** TCP_MSS_DEFAULT, TCP_MIN_MSS */
+const MSS_DEFAULT: u32 = 536;
+const MSS_LEAST: u32 = 88;
 /** Segments below this do not make the window grow. */
 const GROW_LEAST: u32 = 128;
 
@@ -114,10 +118,27 @@ function memoryOf(t: Tcb, head: u32): u32 {
   return sum;
 }
 
-/** A segment larger than any before tells how well payload uses memory (tcp_measure_rcv_mss()). Before rcvMss follows. */
-export function linuxMeasure(t: Tcb, len: u32): void {
+/**
+ * The segment size that the peer uses (tcp_measure_rcv_mss()): the largest so far, or a smaller one that comes twice in a row
+ * and is no remnant.
+ */
+export function linuxMeasure(t: Tcb, len: u32, remnant: bool): void {
   const c = coldOf(t);
-  if (len <= <u32>t.rcvMss) return;
+  const last: u32 = c.lastSegSize;
+  c.lastSegSize = 0;
+  if (len >= <u32>t.rcvMss) {
+    if (len > <u32>t.rcvMss) measureMemory(t, len);
+    t.rcvMss = <u16>min<u32>(len, c.ownMss - (t.flags & FL_TS ? TS_BYTES : 0));
+    return;
+  }
+  if (len + (t.flags & FL_TS ? TS_BYTES : 0) < MSS_DEFAULT && (remnant || len < MSS_LEAST)) return;
+  c.lastSegSize = <u16>len;
+  if (len == last) t.rcvMss = <u16>len;
+}
+
+/** A segment larger than any before tells how well payload uses memory. */
+function measureMemory(t: Tcb, len: u32): void {
+  const c = coldOf(t);
   const ratio = max<u32>(min<u32>((len << 8) / truesize(t, len), 255), 1);
   if (ratio == <u32>c.rcvRatio) return;
   c.rcvRatio = <u8>ratio;
@@ -251,9 +272,9 @@ export function linuxDataReceived(t: Tcb, len: u32, pushed: bool): void {
   if (len >= GROW_LEAST) grow(t, len);
 }
 
-/** Out of order: the window grows all the same. */
+/** Out of order: the window grows all the same, but not so that duplicate ACKs, which are all there is, differ. */
 export function linuxDataQueued(t: Tcb, len: u32): void {
-  if (len >= GROW_LEAST) grow(t, len);
+  if (t.flags & FL_SACK) grow(t, len);
 }
 
 /** The peer's FIN, while we may still send: the ACK waits for our own. */

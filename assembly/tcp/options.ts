@@ -4,7 +4,7 @@
 import { count } from '../abi/runtime';
 import { CNT_TcpExtTCPBadOptions } from '../abi/counters';
 import { nowMs } from './isn';
-import { Cold, F2_DSACK, FL_SACK, FL_TS, FL_WSCALE, Tcb, coldOf } from './tcb';
+import { Cold, F2_DSACK, FL_FIN_OOO, FL_SACK, FL_TS, FL_WSCALE, Tcb, coldOf } from './tcb';
 
 const KIND_END: u32 = 0;
 const KIND_NOP: u32 = 1;
@@ -13,6 +13,12 @@ const KIND_WSCALE: u32 = 3;
 const KIND_SACK_PERMITTED: u32 = 4;
 const KIND_SACK: u32 = 5;
 const KIND_TIMESTAMPS: u32 = 8;
+/** RFC 2385 */
+const KIND_MD5: u32 = 19;
+const KIND_FAST_OPEN: u32 = 34;
+/** RFC 6994: what Fast Open used before it had a number. */
+const KIND_EXPERIMENT: u32 = 254;
+const FAST_OPEN_MAGIC: u16 = 0x89f9;
 
 /** Largest shift (RFC 7323 §2.3). */
 export const WSCALE_MAX: u32 = 14;
@@ -35,6 +41,14 @@ export let optTsEcr: u32 = 0;
 export let optSackCount: u32 = 0;
 export let optSackAt: u32 = 0;
 
+/** Bytes of the Fast Open cookie, 0 = asked for, -1 = no such option; where it is; whether as an experiment. */
+export let optCookieLen: i32 = -1;
+export let optCookieAt: u32 = 0;
+export let optCookieExperiment: bool = false;
+
+/** The segment is signed with a key that we do not have. */
+export let optSigned: bool = false;
+
 /** For the fast path, which reads the aligned timestamps option itself. */
 @inline
 export function optSetTs(val: u32, ecr: u32): void {
@@ -50,6 +64,8 @@ export function optParse(at: u32, end: u32): void {
   optSackPermitted = false;
   optHasTs = false;
   optSackCount = 0;
+  optCookieLen = -1;
+  optSigned = false;
   while (at < end) {
     const kind: u32 = load<u8>(at);
     if (kind == KIND_END) return;
@@ -72,6 +88,12 @@ export function optParse(at: u32, end: u32): void {
       optWscale = min<i32>(load<u8>(at, 2), WSCALE_MAX);
     } else if (kind == KIND_SACK_PERMITTED && len == 2) {
       optSackPermitted = true;
+    } else if (kind == KIND_MD5) {
+      optSigned = true;
+    } else if (kind == KIND_FAST_OPEN) {
+      cookieSeen(at + 2, len - 2, false);
+    } else if (kind == KIND_EXPERIMENT && len >= 4 && load<u16>(at, 2) == FAST_OPEN_MAGIC) {
+      cookieSeen(at + 4, len - 4, true);
     } else if (kind >= KIND_MSS && kind <= KIND_TIMESTAMPS && kind != 6 && kind != 7) {
       count(CNT_TcpExtTCPBadOptions);
     }
@@ -79,12 +101,21 @@ export function optParse(at: u32, end: u32): void {
   }
 }
 
+/** RFC 7413 §4.1.1: 4 to 16 bytes, an even number; none: a cookie is asked for. */
+function cookieSeen(at: u32, len: u32, experiment: bool): void {
+  if (len & 1 || len > 16 || (len != 0 && len < 4)) return count(CNT_TcpExtTCPBadOptions);
+  optCookieLen = len;
+  optCookieAt = at;
+  optCookieExperiment = experiment;
+}
+
 /** Bytes of SACK option that the next segment should carry, padding included. */
+@inline
 export function sackBytes(t: Tcb): u32 {
   if (!(t.flags & FL_SACK)) return 0;
   const c = coldOf(t);
   let blocks: u32 = t.flags2 & F2_DSACK ? 1 : 0;
-  if (t.oooHead) blocks += sackRanges(c);
+  if (t.oooHead != 0 || t.flags & FL_FIN_OOO) blocks += sackRanges(c);
   if (blocks == 0) return 0;
   return 4 + 8 * min<u32>(blocks, t.flags & FL_TS ? 3 : 4);
 }
@@ -143,6 +174,32 @@ function writeSack(c: Cold, at: u32, bytes: u32): void {
   if (p < end) putBlock(p, c.sack3Start, c.sack3End);
 }
 
+// The Fast Open option of the next SYN or SYN-ACK.
+let synCookieLen: i32 = -1;
+let synCookieAt: u32 = 0;
+let synCookieExperiment: bool = false;
+
+/** The next SYN or SYN-ACK carries a Fast Open option with these bytes; a length of -1: it carries none. */
+export function optSynCookie(len: i32, at: u32, experiment: bool): void {
+  synCookieLen = len;
+  synCookieAt = at;
+  synCookieExperiment = experiment;
+}
+
+function writeCookie(at: u32): u32 {
+  let len: u32 = 2;
+  if (synCookieExperiment) {
+    len = 4;
+    store<u16>(at, FAST_OPEN_MAGIC, 2);
+  }
+  for (let i: i32 = 0; i < synCookieLen; i++) store<u8>(at + len + i, load<u8>(synCookieAt + i));
+  len += synCookieLen;
+  store<u8>(at, synCookieExperiment ? KIND_EXPERIMENT : KIND_FAST_OPEN);
+  store<u8>(at, len, 1);
+  for (; len & 3; len++) store<u8>(at + len, KIND_NOP);
+  return len;
+}
+
 /**
  * Writes the options of a SYN or SYN-ACK: those whose FL_ bits are set on the block. Returns their length.
  * The timestamp echo is 0 in a SYN without ACK (RFC 7323 §3.2).
@@ -165,6 +222,10 @@ export function optWriteSyn(t: Tcb, at: u32, echo: u32): u32 {
   if (flags & FL_WSCALE) {
     store<u32>(at + len, 0x00030301 | ((<u32>t.rcvWscale) << 24));
     len += 4;
+  }
+  if (synCookieLen >= 0) {
+    len += writeCookie(at + len);
+    synCookieLen = -1;
   }
   return len;
 }

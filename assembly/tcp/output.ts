@@ -36,6 +36,7 @@ import { sendNodeAt, sendqGaveBack, sendqStarved, sendqStarvedServed } from './s
 import {
   CA_LOSS,
   F2_CORK,
+  F2_FAST_PENDING,
   F2_HOLD,
   F2_MARKS,
   F2_MORE,
@@ -127,6 +128,7 @@ export function tcpOutput(t: Tcb): void {
   if (state == TCP_CLOSE || state == TCP_SYN_SENT || state == TCP_SYN_RECV) {
     if (t.flags & FL_RST_OWED) resetOwed(t);
     else if (t.flags & FL_SYN_OWED) synOwed(t);
+    else if (coldOf(t).flags2 & F2_FAST_PENDING) sendNew(t);
     else if (t.flags & FL_ACK_NOW && state != TCP_SYN_SENT) ackSend(t);
     return;
   }
@@ -217,6 +219,7 @@ function sendNew(t: Tcb): bool {
     if (!gsoCutting && runSend(t)) sent = true;
     const unsent = t.sndEnd - t.sndNxt;
     let len: u32 = 0;
+    let mss: u32 = 0;
     let mark: u32 = 0;
     let flags = TCPF_ACK;
     const room = <i32>(t.sndUna + t.sndWnd - t.sndNxt);
@@ -225,7 +228,7 @@ function sendNew(t: Tcb): bool {
         if (t.sndNxt == t.sndUna) persistArm(t);
         break;
       }
-      const mss = <u32>t.sndMss - sackBytes(t);
+      mss = <u32>t.sndMss - sackBytes(t);
       len = gather(t, min(min(unsent, mss), <u32>room));
       if (len < mss && !crowded) {
         if (len < unsent) {
@@ -274,7 +277,7 @@ function sendNew(t: Tcb): bool {
     }
     // What is outstanding brings the ACK or the timeout that goes on from here.
     if (coldOf(t).txCount >= SCARCE_SEGMENTS && txSegScarce()) break;
-    if (!sendOne(t, len, flags, mark)) {
+    if (!sendOne(t, len, mss, flags, mark)) {
       blocked = true;
       break;
     }
@@ -291,8 +294,8 @@ function sendNew(t: Tcb): bool {
   return !blocked;
 }
 
-/** Sends `len` bytes of new data from sndNxt on, and the FIN if marked so. gsoEnd() has to follow. */
-function sendOne(t: Tcb, len: u32, flags: u32, mark: u32): bool {
+/** Sends `len` bytes of new data from sndNxt on, `full` are a full segment, and the FIN if marked so. gsoEnd() has to follow. */
+function sendOne(t: Tcb, len: u32, full: u32, flags: u32, mark: u32): bool {
   const record = txSegAlloc();
   if (!record) return false;
   const seq = t.sndNxt;
@@ -310,7 +313,7 @@ function sendOne(t: Tcb, len: u32, flags: u32, mark: u32): bool {
   t.sndNxt = seq + len;
   if (len) {
     t.sqNext = nodeHolding(node, t.sndNxt);
-    if (len < <u32>t.sndMss) coldOf(t).sndSml = t.sndNxt;
+    if (len < full) coldOf(t).sndSml = t.sndNxt;
   }
   if (mark & TXM_FIN) {
     t.flags |= FL_FIN_SENT;
@@ -324,9 +327,10 @@ export function sendProbe(t: Tcb): bool {
   const room = <i32>(t.sndUna + t.sndWnd - t.sndNxt);
   const unsent = t.sndEnd - t.sndNxt;
   if (t.flags & FL_FIN_SENT || unsent == 0 || room <= 0) return false;
-  const len = gather(t, min(min(unsent, <u32>t.sndMss - sackBytes(t)), <u32>room));
-  if (len < unsent && len < <u32>t.sndMss - sackBytes(t) && !crowded) return false;
-  const sent = sendOne(t, len, len == unsent ? TCPF_ACK | TCPF_PSH : TCPF_ACK, 0);
+  const mss = <u32>t.sndMss - sackBytes(t);
+  const len = gather(t, min(min(unsent, mss), <u32>room));
+  if (len < unsent && len < mss && !crowded) return false;
+  const sent = sendOne(t, len, mss, len == unsent ? TCPF_ACK | TCPF_PSH : TCPF_ACK, 0);
   gsoEnd(t);
   if (sent) t.lastSendMs = nowMs();
   return sent;
@@ -337,9 +341,10 @@ export function sendForced(t: Tcb): bool {
   const room = <i32>(t.sndUna + t.sndWnd - t.sndNxt);
   const unsent = t.sndEnd - t.sndNxt;
   if (t.flags & FL_FIN_SENT || unsent == 0 || room <= 0) return false;
-  const len = gather(t, min(min(unsent, <u32>t.sndMss - sackBytes(t)), <u32>room));
+  const mss = <u32>t.sndMss - sackBytes(t);
+  const len = gather(t, min(min(unsent, mss), <u32>room));
   // With the ring full the timer tries again: tcpOutput() alone would wait for a larger window.
-  if (sendOne(t, len, len == unsent ? TCPF_ACK | TCPF_PSH : TCPF_ACK, 0)) t.lastSendMs = nowMs();
+  if (sendOne(t, len, mss, len == unsent ? TCPF_ACK | TCPF_PSH : TCPF_ACK, 0)) t.lastSendMs = nowMs();
   gsoEnd(t);
   rtoArm(t);
   return true;

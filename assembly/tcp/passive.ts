@@ -16,6 +16,7 @@ import { segAck, segAddresses, segAt, segFlags, segLen, segSeq } from './arrival
 import { setState } from './close';
 import { cookieMake, cookieMss, cookieOptions, cookieScratch, cookieStampFine, cookieStampShift } from './cookie';
 import { ecnOnSyn } from './ecn';
+import { fastOpenOffered, fastOpenTake } from './fastopen';
 import { flowInsert } from './flow';
 import { slotAlloc } from './handle';
 import {
@@ -90,8 +91,10 @@ export function listenSegment(l: Tcb, ports: u32, floor: u32): u32 {
   agreeOptions(t);
   ecnOnSyn(t);
   count(CNT_TcpPassiveOpens);
+  const fast = fastOpenOffered(t, l);
   setState(t, TCP_SYN_RECV);
   flowInsert(t);
+  if (fast && fastOpenTake(t, l)) return 0;
   halfOpenAdd(l, t);
   synSend(t);
   rtoArm(t);

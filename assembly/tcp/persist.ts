@@ -4,6 +4,7 @@
 // less than silly-window avoidance waits for, the timer overrides it and sends what fits (§3.8.6.2.1 case 4).
 
 import { CNT_TcpExtTCPAbortOnTimeout, CNT_TcpExtTCPZeroWindowProbe } from '../abi/counters';
+import { TCP_SYN_RECV } from '../abi/layout';
 import { count } from '../abi/runtime';
 import { timerArmed } from '../timer/wheel';
 import { TCPF_ACK } from '../wire/tcp';
@@ -17,6 +18,8 @@ import { FL_ORPHAN, FL_PERSIST, Tcb, coldOf, retransmitTimer } from './tcb';
 
 /** Starts probing, unless it is going on. */
 export function persistArm(t: Tcb): void {
+  // Fast Open: the timer is the SYN-ACK's, whose ACK brings the window.
+  if (t.state == TCP_SYN_RECV) return;
   if (t.flags & FL_PERSIST && timerArmed(retransmitTimer(t))) return;
   t.flags |= FL_PERSIST;
   t.backoff = 0;

@@ -7,18 +7,21 @@
 
 import { asLinux } from './congestion/window';
 import { CA_OPEN, Tcb, coldOf, pipe } from './tcb';
+import { inNetwork } from './txseg';
 
 /** A reduction towards ssthresh, just set, begins with `flight` bytes outstanding. */
 export function prrBegin(t: Tcb, flight: u32): void {
   const c = coldOf(t);
   c.prrDelivered = c.prrOut = 0;
-  c.recoverFlight = max(max(t.ssthresh, min(t.cwnd, flight)), 1);
+  c.recoverFlight = asLinux() ? t.cwnd : max(max(t.ssthresh, min(t.cwnd, flight)), 1);
 }
 
 /** `bytes` have been sent. */
 @inline
 export function prrSent(t: Tcb, bytes: u32): void {
-  if (t.caState != CA_OPEN) coldOf(t).prrOut += bytes;
+  if (t.caState == CA_OPEN) return;
+  // Linux counts segments, whatever their size.
+  coldOf(t).prrOut += asLinux() ? t.sndMss : bytes;
 }
 
 /**
@@ -28,7 +31,7 @@ export function prrSent(t: Tcb, bytes: u32): void {
 export function prrOnAck(t: Tcb, delivered: u32, safe: bool): void {
   const c = coldOf(t);
   c.prrDelivered += delivered;
-  const inPipe = pipe(t);
+  const inPipe = asLinux() ? inNetwork(t) : pipe(t);
   const ssthresh = t.ssthresh;
   let send: i64;
   if (inPipe > ssthresh) {

@@ -44,6 +44,16 @@ export function dsackSet(t: Tcb, start: u32, end: u32): void {
   count(CNT_TcpExtTCPDSACKOldSent);
 }
 
+/** The same of a further range: joined where the two touch, else the first one stays. */
+function dsackExtend(t: Tcb, start: u32, end: u32): void {
+  const c = coldOf(t);
+  if (c.dsackStart == c.dsackEnd) dsackSet(t, start, end);
+  else if (seqLe(start, c.dsackEnd) && seqLe(c.dsackStart, end)) {
+    c.dsackStart = seqMin(c.dsackStart, start);
+    c.dsackEnd = seqMax(c.dsackEnd, end);
+  }
+}
+
 function drop(at: u32): void {
   zbufUnref(rxPieceAt(at).addr);
   rxPieceFree(at);
@@ -119,7 +129,7 @@ export function reassemblyAdd(t: Tcb, seq: u32, addr: u32, len: u32): void {
   while (after) {
     const next = rxPieceAt(after);
     if (!seqLt(next.seq, end)) break;
-    dsackSet(t, next.seq, seqMin(end, pieceEnd(next)));
+    dsackExtend(t, next.seq, seqMin(end, pieceEnd(next)));
     count(CNT_TcpExtTCPOFOMerge);
     if (seqGt(pieceEnd(next), end)) {
       end = next.seq;
@@ -160,11 +170,11 @@ export function reassemblySplice(t: Tcb): void {
     const end = pieceEnd(piece);
     coldOf(t).oooCount--;
     if (seqLe(end, t.rcvNxt)) {
-      dsackSet(t, piece.seq, end);
+      dsackExtend(t, piece.seq, end);
       drop(at);
     } else {
       const skip = t.rcvNxt - piece.seq;
-      if (skip) dsackSet(t, piece.seq, t.rcvNxt);
+      if (skip) dsackExtend(t, piece.seq, t.rcvNxt);
       piece.addr += skip;
       piece.len -= skip;
       coldOf(t).bytesReceived += piece.len;

@@ -38,13 +38,29 @@ const DUP_THRESH: u32 = 3;
 
 /**
  * After the cumulative part of an ACK has been applied. `acked`: bytes it acknowledged; `duplicate`: it is a duplicate
- * ACK or brought new SACK information; `flight`: what was outstanding before it, `sackedBefore`: of that, sacked;
+ * ACK or brought new SACK information; `flight`: what was outstanding before it, `sackedBefore`: of that, sacked; `deliveredSegs`: segments
+ * that it has delivered;
  * `ece`: it reports congestion.
  */
-export function recoveryOnAck(t: Tcb, acked: u32, duplicate: bool, flight: u32, sackedBefore: u32, ece: bool): void {
-  if (!(t.flags & FL_SACK)) countDuplicates(t, acked, duplicate);
-  const delivered = <u32>max<i32>(<i32>(acked + t.sackedBytes - sackedBefore), 0);
+export function recoveryOnAck(
+  t: Tcb,
+  acked: u32,
+  duplicate: bool,
+  flight: u32,
+  sackedBefore: u32,
+  deliveredSegs: u32,
+  ece: bool,
+): void {
+  const stood: u32 = t.sackedSegs;
+  if (!(t.flags & FL_SACK)) countDuplicates(t, acked, duplicate, deliveredSegs);
+  let delivered = <u32>max<i32>(<i32>(acked + t.sackedBytes - sackedBefore), 0);
   if (delivered != 0) ccDelivered(t, delivered, ece);
+  if (asLinux()) {
+    // Linux counts segments, whatever their size; without SACK each duplicate stands for one.
+    if (t.flags & FL_SACK) delivered = deliveredSegs * t.sndMss;
+    else if (acked) delivered = (deliveredSegs > stood ? deliveredSegs - stood : 1) * t.sndMss;
+    else delivered = duplicate ? t.sndMss : 0;
+  }
   step(t, acked, duplicate, flight, delivered, ece);
   if (t.flags & FL_SACK) reorderArm(t);
 }
@@ -69,9 +85,10 @@ function reorderArm(t: Tcb): void {
 /** The reordering timer has expired. */
 export function reorderExpired(t: Tcb): void {
   t.flags &= ~FL_REO;
-  rtoArmSinceSent(t);
   reorderArm(t);
+  const handle = t.handle;
   tcpOutput(t);
+  if (t.handle == handle && t.txHead && !(t.flags & FL_REO)) rtoArmSinceSent(t);
 }
 
 function step(t: Tcb, acked: u32, duplicate: bool, flight: u32, delivered: u32, ece: bool): void {
@@ -91,7 +108,7 @@ function step(t: Tcb, acked: u32, duplicate: bool, flight: u32, delivered: u32, 
   const found = t.flags & FL_SACK ? detectLoss(t) : false;
   if (state == CA_LOSS) {
     if (seqLt(t.sndUna, coldOf(t).recover)) frtoOnAck(t, acked, duplicate);
-    if (acked) ccOnAck(t, acked, flight);
+    if (acked) ccOnAck(t, asLinux() ? delivered : acked, flight);
     return;
   }
   // Without SACK the hole that a partial ACK shows goes at once: no further duplicate ACK may come to make room.
@@ -113,20 +130,22 @@ function recovered(t: Tcb): void {
   if (t.caState == CA_RECOVERY) t.cwnd = t.ssthresh;
   t.caState = CA_OPEN;
   t.dupAcks = 0;
-  if (!(t.flags & FL_SACK)) t.sackedBytes = 0;
+  if (!(t.flags & FL_SACK)) t.sackedBytes = t.sackedSegs = 0;
   else if (t.txHead && detectLoss(t)) enterRecovery(t, 0, t.sndNxt - t.sndUna);
 }
 
 /** Without SACK: a duplicate ACK stands for a segment that arrived out of order (RFC 5681 §3.2 steps 1 and 4). */
-function countDuplicates(t: Tcb, acked: u32, duplicate: bool): void {
+function countDuplicates(t: Tcb, acked: u32, duplicate: bool, ackedSegs: u32): void {
   if (acked) {
     if (t.caState == CA_OPEN || t.caState == CA_CWR) {
       t.dupAcks = 0;
       t.sackedBytes = 0;
+      t.sackedSegs = 0;
     } else {
       // The ACK covers the segment that was missing; the rest of it covers what the duplicates stood for.
       const rest = acked > <u32>t.sndMss ? acked - t.sndMss : 0;
       t.sackedBytes -= min(t.sackedBytes, rest);
+      t.sackedSegs -= <u16>min(<u32>t.sackedSegs, max<u32>(ackedSegs, 1) - 1);
     }
     const room = t.sndNxt - t.sndUna - t.lostBytes;
     if (t.sackedBytes > room) t.sackedBytes = room;
@@ -138,6 +157,8 @@ function countDuplicates(t: Tcb, acked: u32, duplicate: bool): void {
   const missing = head.mark & TXM_LOST ? 0 : txSegSpace(head);
   const room = t.sndNxt - t.sndUna - t.lostBytes - missing;
   t.sackedBytes = min(t.sackedBytes + t.sndMss, room);
+  // One of the segments is missing, the others are what duplicates may stand for (tcp_limit_reno_sacked()).
+  if (<u32>t.sackedSegs + 1 < coldOf(t).txCount) t.sackedSegs++;
 }
 
 /** Marks what is lost by now. True when something new is. */
@@ -146,6 +167,7 @@ function detectLoss(t: Tcb): bool {
   if (!(t.flags & FL_SACK)) {
     // RFC 6582 §3.2 step 2: not again for a window that was already repaired.
     if (<u32>t.dupAcks < DUP_THRESH || !seqGt(t.sndUna, coldOf(t).recover)) return false;
+    if (asLinux() && <u32>t.sackedSegs < DUP_THRESH) return false;
     const head = txSegAt(t.txHead);
     if (head.mark & TXM_LOST) return false;
     markLost(t, head);

@@ -5,12 +5,14 @@ import { CTL_TX_HEAD } from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
 import { TCPF_ACK, TCPF_FIN, TCPF_PSH } from '../wire/tcp';
 import { asLinuxReceiver } from './linux';
+import { sackBytes } from './options';
 import { wantOutput } from './output';
 import { prrSent } from './prr';
 import { TXM_EVER, TXM_FIN, TXM_LOST, TXM_PUSH, TXM_RETRANS, TXM_SACKED, TXM_TSO, TxSeg } from './records';
+import { rtoArm } from './rto';
 import { segmentSend } from './segment';
 import { seqGe } from './seq';
-import { CA_LOSS, CA_RECOVERY, Tcb, coldOf } from './tcb';
+import { CA_LOSS, CA_RECOVERY, FL_REO, Tcb, coldOf } from './tcb';
 import { inNetwork, txSegAt, txSegJoin, txSegSpace, txSegSplit } from './txseg';
 
 // Linux: where the segment ends that was sent again last, while its packet goes on (TXM_TSO); whether there is one.
@@ -40,8 +42,10 @@ function sendAgain(t: Tcb, s: TxSeg): bool {
 /** Sends a segment again, cut to today's MSS. False when it has to wait for the transmit ring or for a record. */
 export function retransmitSegment(t: Tcb, at: u32): bool {
   const s = txSegAt(at);
-  if (asLinuxReceiver()) while (<u32>s.len < <u32>t.sndMss && txSegJoin(t, at));
-  if ((<u32>s.len > <u32>t.sndMss && !txSegSplit(t, at, t.sndMss)) || !sendAgain(t, s)) {
+  // Linux: what the SACK option leaves of it.
+  const mss = asLinuxReceiver() ? <u32>t.sndMss - sackBytes(t) : <u32>t.sndMss;
+  if (asLinuxReceiver()) while (<u32>s.len < mss && txSegJoin(t, at));
+  if ((<u32>s.len > mss && !txSegSplit(t, at, mss)) || !sendAgain(t, s)) {
     wantOutput(t);
     return false;
   }
@@ -66,6 +70,8 @@ export function retransmitLost(t: Tcb): bool {
       const inPipe = inNetwork(t);
       if (inPipe != 0 && inPipe + (asLinuxReceiver() ? t.sndMss : txSegSpace(s)) > t.cwnd) return true;
       if (!retransmitSegment(t, at)) return false;
+      // Linux: the first segment has got a new start, and the timeout with it.
+      if (at == t.txHead && t.caState == CA_RECOVERY && !(t.flags & FL_REO) && asLinuxReceiver()) rtoArm(t);
     }
     at = txSegAt(at).next;
   }

@@ -15,9 +15,11 @@ import { count, nowUs } from '../abi/runtime';
 import { backUs, timerArm } from '../timer/wheel';
 import { connectionAborted, retriesMost } from './close';
 import { ccOnRto } from './congestion/index';
+import { asLinux } from './congestion/window';
 import { nowMs } from './isn';
 import { tcpOutput } from './output';
 import { TXM_SACKED } from './records';
+import { seqGt } from './seq';
 import { R1, pathDoubted, silenceErrno } from './report';
 import { CA_LOSS, CA_OPEN, FL_ORPHAN, FL_PROBED, FL_TLP, Tcb, coldOf, pipe, retransmitTimer } from './tcb';
 import { markTimedOut, txSegAt } from './txseg';
@@ -110,6 +112,11 @@ export function putOff(t: Tcb): bool {
   return true;
 }
 
+/** Linux sets it once for a window, in recovery too, and anew for a timeout after which something was acknowledged. */
+function linuxReduces(t: Tcb): bool {
+  return t.caState == CA_OPEN || !seqGt(coldOf(t).recover, t.sndUna) || (t.caState == CA_LOSS && t.retries <= 1);
+}
+
 /** The retransmission timer has expired with data outstanding (RFC 6298 §5.4–5.6, RFC 5681 §3.1). */
 export function rtoExpired(t: Tcb): void {
   if (!t.txHead) return;
@@ -139,8 +146,9 @@ export function rtoExpired(t: Tcb): void {
   const reneged = (head.mark & TXM_SACKED) != 0;
   if (reneged) count(CNT_TcpExtTCPSACKReneging);
   // RFC 5681 §3.1: ssthresh is set once for a loss, not again for each backed-off retransmission of it.
-  if (t.caState != CA_LOSS) undoRemember(t);
-  ccOnRto(t, t.caState != CA_LOSS);
+  const reduces = asLinux() ? linuxReduces(t) : t.caState != CA_LOSS;
+  if (reduces) undoRemember(t);
+  ccOnRto(t, reduces);
   t.caState = CA_LOSS;
   coldOf(t).recover = t.sndNxt;
   t.dupAcks = 0;

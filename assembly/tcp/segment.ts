@@ -23,12 +23,14 @@ import {
   setTcpWindow,
 } from '../wire/tcp';
 import { zbufRooms } from '../zbuf/zbuf';
+import { fastOpenSyn } from './fastopen';
 import { optBytes, optWrite, optWriteSyn, sackBytes } from './options';
 import { asLinuxReceiver, linuxInitialWindow, linuxSent, linuxWindow } from './linux';
 import { seqGt } from './seq';
 import { sendNodeAt } from './sendq';
 import {
   Cold,
+  F2_FAST_OPEN,
   F2_PASSIVE,
   F2_SND_URG,
   FL_ACK_DELAYED,
@@ -227,12 +229,14 @@ export function synWindow(t: Tcb, ack: bool): u32 {
 
 /** Sends SYN (`ack` false) or SYN-ACK. Their window is never scaled (RFC 7323 §2.2). False when there is no room. */
 export function segmentSyn(t: Tcb, iss: u32, ack: bool): bool {
-  const f = frameBegin(0);
+  const c = coldOf(t);
+  // Only the first SYN has data and a cookie (RFC 7413 §4.2.1).
+  const data = !ack && c.flags2 & F2_FAST_OPEN && t.retries == 0 ? fastOpenSyn(t) : 0;
+  const f = frameBegin(pieceCount(t.sqNext, iss + 1, data));
   if (!f) return false;
   const h = frameL4(f);
   const length = TCP_HEADER + optWriteSyn(t, h + TCP_HEADER, ack ? t.tsRecent : 0);
   const window = synWindow(t, ack);
-  const c = coldOf(t);
   let flags = TCPF_SYN;
   if (!ack) flags |= ecnSynFlags(t);
   else flags |= t.flags & FL_ECN ? TCPF_ACK | TCPF_ECE : TCPF_ACK;
@@ -243,7 +247,13 @@ export function segmentSyn(t: Tcb, iss: u32, ack: bool): bool {
     t.rcvAdv = t.rcvNxt + window;
     t.rcvWup = t.rcvNxt;
   }
-  ipOutput(t.dst, addressesOf(t), PROTO_TCP, length, 0, serviceOf(c) | ecnSynMark(t));
+  if (data) {
+    payloadPut(t.sqNext, iss + 1, data);
+    c.synData = <u16>data;
+    c.dataSegsOut++;
+    c.bytesSent += data;
+  }
+  ipOutput(t.dst, addressesOf(t), PROTO_TCP, length, data, serviceOf(c) | ecnSynMark(t));
   count(CNT_TcpOutSegs);
   return true;
 }

@@ -102,6 +102,7 @@ export function sendqStarved(t: Tcb): bool {
 }
 
 /** Releases what lies wholly below sndUna. */
+@inline
 export function sendqRelease(t: Tcb): void {
   const una = t.sndUna;
   let at = t.sqHead;

@@ -14,6 +14,7 @@ import {
   OPT_CONGESTION,
   OPT_CORK,
   OPT_DEFER_ACCEPT,
+  OPT_FAST_OPEN,
   OPT_FIN_WAIT2_US,
   OPT_KEEPALIVE,
   OPT_KEEPALIVE_INTVL_US,
@@ -57,6 +58,7 @@ import {
   FL_NODELAY,
   FL_QUICKACK,
   Tcb,
+  backlogOf,
   coldOf,
   tcbAt,
 } from './tcb';
@@ -155,6 +157,10 @@ export function setOption(handle: i32, option: u32, value: f64): i32 {
       if (t.state != TCP_LISTEN) return -EINVAL;
       c.deferAccept = <u8>retransmissionsIn(value / 1000000);
       return 0;
+    case OPT_FAST_OPEN:
+      if (t.state != TCP_LISTEN) return -EINVAL;
+      backlogOf(t).fastMost = <u32>min<f64>(value, 0xffffffff);
+      return 0;
     case OPT_QUICKACK:
       if (t.state != TCP_LISTEN && asLinuxReceiver()) {
         if (linuxSetQuickAck(t, value != 0)) ackSend(t);
@@ -245,6 +251,8 @@ export function getOption(handle: i32, option: u32): f64 {
       return c.finWait2Ms ? <f64>(c.finWait2Ms - 1) * 1000 : <f64>load<u32>(CFG_FIN_WAIT2_US);
     case OPT_MAXSEG:
       return synchronized(t) ? t.sndMss : c.userMss;
+    case OPT_FAST_OPEN:
+      return t.state == TCP_LISTEN ? backlogOf(t).fastMost : 0;
     case OPT_DEFER_ACCEPT:
       return t.state == TCP_LISTEN ? secondsFor(c.deferAccept) * 1000000 : 0;
     case OPT_QUICKACK:

@@ -16,6 +16,7 @@
 import { arenaAlloc } from '../abi/arena';
 import { CFG_MAX_CONNECTIONS, CFG_MAX_LISTENERS, ENOMEM } from '../abi/layout';
 import { cookieArenaNeeded, cookieInit } from './cookie';
+import { fastOpenArenaNeeded, fastOpenInit } from './fastopen';
 import { flowArenaNeeded, flowInit } from './flow';
 import { PLACE_BYTES, slotsInit } from './handle';
 import { isnInit } from './isn';
@@ -286,9 +287,15 @@ export class Cold extends Tcb {
   /** REPORT_… that the application has not been told yet, and those that it does not want. */
   reports: u8;
   reportsOff: u8;
+  /** Fast Open: bytes of data in our SYN; low half of the µs at which the SYN-ACK was sent; the listener's handle. */
+  synData: u16;
+  /** Linux: length of the last segment below rcvMss (linux.ts). */
+  lastSegSize: u16;
+  synSentUs: u32;
+  fastListener: u32;
 }
 
-/** What only a listener has, in the place of a connection's SACK ranges. */
+/** What only a listener has, in the place of a connection's SACK ranges and of its congestion control's words. */
 @unmanaged
 export class Backlog {
   backlog: u32;
@@ -302,6 +309,11 @@ export class Backlog {
   portNext: u32;
   /** When the last SYN cookie was sent, ms; 0 = never. */
   cookieMs: u32;
+  /** OPT_FAST_OPEN; connections that await their ACK, and those that an RST has ended meanwhile, the last one when. */
+  fastMost: u32;
+  fastCount: u32;
+  fastResets: u32;
+  fastResetMs: u32;
 }
 
 /** Deliver through the inline callback. */
@@ -397,6 +409,12 @@ export const F2_RCVBUF_LOCK: u32 = 1 << 8;
 export const F2_ORPHAN_LIST: u32 = 1 << 10;
 /** A listener on :: that takes IPv6 only. */
 export const F2_V6ONLY: u32 = 1 << 30;
+/** Client: Fast Open is asked for. */
+export const F2_FAST_OPEN: u32 = 1 << 11;
+/** Server: opened by data in a SYN, and the SYN-ACK is not acknowledged yet (fastopen.ts). */
+export const F2_FAST_PENDING: u32 = 1 << 12;
+/** Data in the SYN was acknowledged. */
+export const F2_SYN_DATA: u32 = 1 << 13;
 /** A segment with an ECT or CE mark has arrived. */
 export const F2_ECN_SEEN: u32 = 1 << 9;
 
@@ -534,7 +552,8 @@ export function tcpArenaNeeded(): u32 {
     recordsArenaNeeded() +
     flowArenaNeeded() +
     listenArenaNeeded() +
-    cookieArenaNeeded()
+    cookieArenaNeeded() +
+    fastOpenArenaNeeded()
   );
 }
 
@@ -543,7 +562,7 @@ export function tcpInit(): i32 {
   assert(offsetof<Tcb>() == TCB_SIZE);
   assert(offsetof<Cold>() <= SLOT_SIZE);
   assert(offsetof<Cold>('txCount') == TCB_SIZE);
-  assert(offsetof<Backlog>() <= offsetof<Cold>('dsackEnd') - offsetof<Cold>('sack0Start'));
+  assert(offsetof<Backlog>() <= offsetof<Cold>('undoCwnd') - offsetof<Cold>('sack0Start'));
   assert(offsetof<Tcb>('retransmitTimer0') == NODE_RETRANSMIT);
   assert(offsetof<Tcb>('delackTimer0') == NODE_DELACK);
   assert(offsetof<Cold>('longTimer0') == NODE_LONG);
@@ -557,7 +576,7 @@ export function tcpInit(): i32 {
   slotsInit(hot, slots, places, load<u32>(CFG_MAX_CONNECTIONS), load<u32>(CFG_MAX_LISTENERS));
   isnInit();
   portInit();
-  if (!parkInit() || !recordsInit() || !flowInit() || !listenInit() || !cookieInit()) return -ENOMEM;
+  if (!parkInit() || !recordsInit() || !flowInit() || !listenInit() || !cookieInit() || !fastOpenInit()) return -ENOMEM;
   rcvTuneInit();
   return 0;
 }

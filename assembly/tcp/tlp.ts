@@ -6,7 +6,7 @@
 //   FL_PROBED        a probe is out; tlpEnd: SND.NXT after it; F2_TLP_RETRANS: it was a retransmission
 
 import { CNT_TcpExtTCPLossProbeRecovery, CNT_TcpExtTCPLossProbes } from '../abi/counters';
-import { CFGF_TLP, CFG_FLAGS, CFG_RTO_MIN_US, CFG_TLP_SLACK_US, CTL_TX_TAIL } from '../abi/layout';
+import { CFGF_TLP, CFG_FLAGS, CFG_RTO_MIN_US, CFG_TLP_SLACK_US, CTL_TX_TAIL, TCP_SYN_RECV } from '../abi/layout';
 import { count, nowUs } from '../abi/runtime';
 import { timerArm } from '../timer/wheel';
 import { ccOnCongestion } from './congestion/index';
@@ -19,6 +19,8 @@ import { txSegAt } from './txseg';
 
 /** Arms the retransmit timer for what is outstanding: a probe first where one may help, else the timeout. */
 export function lossTimerArm(t: Tcb): void {
+  // Fast Open: until the SYN-ACK is acknowledged the timer is its.
+  if (t.state == TCP_SYN_RECV) return;
   t.flags &= ~FL_TLP;
   if (
     !(load<u32>(CFG_FLAGS) & CFGF_TLP) ||

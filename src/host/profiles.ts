@@ -27,6 +27,8 @@ export type ProfileParameters = Pick<
   | 'rcvBufMaxBytes'
   | 'synCookies'
   | 'challengeAcksPerSecond'
+  | 'fastOpen'
+  | 'fastOpenKey'
   | 'maxOrphans'
   | 'orphanRetries'
   | 'reasmDatagrams'
@@ -84,6 +86,8 @@ const internet: ProfileParameters = {
   reasmTimeout6Us: 60 * SECOND_US, // RFC 8200 §4.5
   oooTotalObjects: 0, // a quarter of the receive objects
   synLinear: 0,
+  fastOpen: 0,
+  fastOpenKey: null, // from the seed
   tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_PMTU_BLACK_HOLE | L.CFGF_DELACK_RTT,
 };
 
@@ -117,6 +121,7 @@ export const profiles: Readonly<Record<ProfileName, ProfileParameters>> = {
     tlpSlackUs: 2_000, // TCP_TIMEOUT_MIN
     synRetries: 6, // tcp_syn_retries
     synLinear: 4, // tcp_syn_linear_timeouts
+    fastOpen: L.FAST_OPEN_CLIENT, // tcp_fastopen
     rcvBufMaxBytes: 6_291_456, // net.ipv4.tcp_rmem[2]
     tcpFlags: L.CFGF_TLP | L.CFGF_FRTO | L.CFGF_ECN_ACCEPT | L.CFGF_LINUX_CWND | L.CFGF_LINUX,
   },

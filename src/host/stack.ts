@@ -471,10 +471,11 @@ function coreConfig(link: Link, options: StackOptions): CoreConfig {
   }
   const parameters = { ...profiles[profile] };
   for (const key of Object.keys(parameters) as (keyof ProfileParameters)[]) {
-    if (key === 'congestion' || key === 'synCookies' || key === 'tcpFlags') continue;
+    if (key === 'congestion' || key === 'synCookies' || key === 'tcpFlags' || key === 'fastOpenKey') continue;
     const value = options[key];
     if (value !== undefined) parameters[key] = value;
   }
+  if (options.fastOpenKey !== undefined) parameters.fastOpenKey = options.fastOpenKey;
   if (options.congestion !== undefined) parameters.congestion = congestionNumber(options.congestion);
   if (options.synCookies !== undefined) parameters.synCookies = synCookieMode(options.synCookies);
   if (options.ecn !== undefined) parameters.tcpFlags = withEcn(parameters.tcpFlags, options.ecn);

@@ -57,7 +57,7 @@ const unsupported: Readonly<Record<string, string>> = {
   'another IP version': '--ip_version=ipv5\n',
   'a sysctl without meaning here': '`sysctl -q net.ipv4.tcp_low_latency=1`\n',
   'a program': '`iptables -L`\n',
-  'a call': `${server}\n+0 splice(4, 0, 5, 0, 10, 0) = 10\n`,
+  'a call': `${server}\n+0 io_uring_enter(4, 0, 5, 0, 10, 0) = 10\n`,
   'a socket option': `${server}\n+0 setsockopt(4, SOL_TCP, TCP_ULP, [1], 4) = 0\n`,
   'a TCP option': `${server}\n+0 < . 1:1(0) ack 1 win 10 <md5 valid>\n`,
   'a name in an assertion': `${server}\n+0 %{ assert tcpi_nothing == 1 }%\n`,

@@ -3,7 +3,8 @@
 import { CFGF_LINUX_CWND, CFG_FLAGS, CWND_MAX } from '../../abi/layout';
 import { nowMs } from '../isn';
 import { seqGe } from '../seq';
-import { CA_LOSS, FL_CWND_LIMITED, Tcb, coldOf, pipe } from '../tcb';
+import { CA_LOSS, FL_CWND_LIMITED, Tcb, coldOf } from '../tcb';
+import { inNetwork } from '../txseg';
 
 /** RFC 3465 §2.2: L = 2 segments per ACK, §2.3: 1 while recovering from a timeout. */
 const LIMIT: u32 = 2;
@@ -43,8 +44,8 @@ export function cwndUsed(t: Tcb, limited: bool): void {
     return;
   }
   const c = coldOf(t);
-  const out = t.sndNxt - t.sndUna;
-  const full = limited || pipe(t) + t.sndMss > t.cwnd;
+  const out = c.txCount * t.sndMss;
+  const full = limited || inNetwork(t) + t.sndMss > t.cwnd;
   if (!full && !seqGe(t.sndUna, c.usageSeq) && (t.flags & FL_CWND_LIMITED || out <= c.mostFlight)) return;
   if (full) t.flags |= FL_CWND_LIMITED;
   else t.flags &= ~FL_CWND_LIMITED;

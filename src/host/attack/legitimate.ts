@@ -4,7 +4,6 @@ import { writeAddress } from '../core/address.js';
 import type { DrivenCore } from '../core/driven.js';
 import * as L from '../core/layout.js';
 import { streamByte } from '../sim/endpoint.js';
-import { SERVER_IP } from './frames.js';
 
 const RPC_BYTES = 200;
 const ECHO_PORT = 80;
@@ -42,11 +41,14 @@ export class Legitimate {
   /** Short connections are opened. */
   opens = true;
 
-  constructor(readonly client: DrivenCore) {}
+  constructor(
+    readonly client: DrivenCore,
+    readonly serverIp: string,
+  ) {}
 
   #open(once: boolean): void {
     const { core, nowUs } = this.client;
-    writeAddress(core.u8, core.scratch, SERVER_IP.join('.'));
+    writeAddress(core.u8, core.scratch, this.serverIp);
     const handle = core.connect(core.scratch, ECHO_PORT, 0, 0, L.SOCK_INLINE);
     if (once) this.opened++;
     if (handle < 0) {

@@ -11,6 +11,8 @@ export interface Attack {
   /** Settings of the server. */
   readonly config?: Partial<CoreConfig>;
   readonly prefixLength?: number;
+  /** Over IPv6. */
+  readonly six?: boolean;
   /** What a turn takes; for attacks that last long. */
   readonly stepUs?: number;
   /** Counters of the server to show, CNT_…. */
@@ -60,6 +62,7 @@ export function runAttack(attack: Attack, options: RunOptions = {}): AttackResul
     seed,
     ...(attack.config ? { config: attack.config } : {}),
     ...(attack.prefixLength === undefined ? {} : { prefixLength: attack.prefixLength }),
+    ...(attack.six ? { six: true } : {}),
     ...(attack.stepUs === undefined ? {} : { stepUs: attack.stepUs }),
     ...(build ? { build } : {}),
   });

@@ -7,7 +7,7 @@ import { type DrivenCore, driveCore } from '../core/driven.js';
 import * as L from '../core/layout.js';
 import { profiles } from '../profiles.js';
 import { type Random, random } from '../sim/random.js';
-import { ATTACKER_IP, ATTACKER_MAC, CLIENT_IP, CLIENT_MAC, SERVER_IP, SERVER_MAC } from './frames.js';
+import { ATTACKER_MAC, CLIENT_MAC, type Family, IPV4, IPV6, ipText, SERVER_MAC } from './frames.js';
 import { Legitimate } from './legitimate.js';
 
 /** What the server's applications do with a connection. */
@@ -62,8 +62,10 @@ export interface WorldOptions {
   seed: number;
   /** Of the server. */
   config?: Partial<CoreConfig>;
-  /** Of the server's address. Default 24. */
+  /** Of the server's IPv4 address. Default 24. */
   prefixLength?: number;
+  /** All of it over IPv6, with a /64. */
+  six?: boolean;
   /** Of a turn; default STEP_US. */
   stepUs?: number;
   build?: CoreBuild;
@@ -80,6 +82,7 @@ export interface Held {
 export class World {
   readonly r: Random;
   readonly stepUs: number;
+  readonly ip: Family;
   readonly server: DrivenCore;
   readonly client: DrivenCore;
   readonly legitimate: Legitimate;
@@ -107,6 +110,9 @@ export class World {
     const { seed, build, prefixLength = 24 } = options;
     this.r = random(seed);
     this.stepUs = options.stepUs ?? STEP_US;
+    this.ip = options.six ? IPV6 : IPV4;
+    const { server: serverIp, client: clientIp, attacker: attackerIp } = this.ip;
+    const ownPrefix = options.six ? 64 : 96 + prefixLength;
     const own = build ? { build } : {};
     this.server = driveCore(
       { ...worldConfig, seed: BigInt(seed), ...options.config },
@@ -118,28 +124,31 @@ export class World {
     );
     this.server.nowUs = this.client.nowUs = this.nowUs;
     const { core } = this.server;
-    this.#address(core, SERVER_IP);
-    core.addressAdd(core.scratch, 96 + prefixLength);
-    this.#neighbour(core, CLIENT_IP, CLIENT_MAC);
-    this.#neighbour(core, ATTACKER_IP, ATTACKER_MAC);
+    this.#address(core, serverIp);
+    core.addressAdd(core.scratch, ownPrefix);
+    this.#neighbour(core, clientIp, CLIENT_MAC);
+    this.#neighbour(core, attackerIp, ATTACKER_MAC);
     // Everybody else is behind the attacker.
-    this.#address(core, [0, 0, 0, 0]);
+    this.#address(
+      core,
+      serverIp.map(() => 0),
+    );
     core.u8.set(core.u8.slice(core.scratch, core.scratch + 16), core.scratch + 32);
-    this.#address(core, ATTACKER_IP);
+    this.#address(core, attackerIp);
     core.u8.copyWithin(core.scratch + 16, core.scratch, core.scratch + 16);
-    core.routeAdd(core.scratch + 32, 96, core.scratch + 16, 0);
+    core.routeAdd(core.scratch + 32, options.six ? 0 : 96, core.scratch + 16, 0);
     this.#listen(core, ECHO, L.SOCK_INLINE);
     this.#listen(core, SOURCE, L.SOCK_INLINE);
     this.#listen(core, FAREWELL, L.SOCK_INLINE);
     this.#lazyListener = this.#listen(core, LAZY, 0);
-    this.#address(this.client.core, CLIENT_IP);
-    this.client.core.addressAdd(this.client.core.scratch, 120);
-    this.#neighbour(this.client.core, SERVER_IP, SERVER_MAC);
-    this.legitimate = new Legitimate(this.client);
+    this.#address(this.client.core, clientIp);
+    this.client.core.addressAdd(this.client.core.scratch, options.six ? 64 : 120);
+    this.#neighbour(this.client.core, serverIp, SERVER_MAC);
+    this.legitimate = new Legitimate(this.client, ipText(serverIp));
   }
 
   #address(core: Core, ip: readonly number[]): void {
-    writeAddress(core.u8, core.scratch, ip.join('.'));
+    writeAddress(core.u8, core.scratch, ipText(ip));
   }
 
   #neighbour(core: Core, ip: readonly number[], mac: Uint8Array): void {
@@ -149,7 +158,7 @@ export class World {
   }
 
   #listen(core: Core, port: number, flags: number): number {
-    this.#address(core, SERVER_IP);
+    this.#address(core, this.ip.server);
     const listener = core.listen(core.scratch, port, BACKLOG, flags);
     if (listener < 0) throw new Error(`listen on ${port}: errno ${-listener}`);
     this.#portOf.set(listener, port);

@@ -1,5 +1,6 @@
 // The core: one WebAssembly instance over one linear memory. Everything else in the host reaches the core through
 // this module.
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { instantiateSync } from '@assemblyscript/loader';
 import { codeError } from './errors.js';
@@ -62,6 +63,10 @@ export interface CoreConfig {
   /** Receive objects that out-of-order data of all connections may hold; 0: a quarter of all. */
   oooTotalObjects: number;
   synLinear: number;
+  /** FAST_OPEN_… */
+  fastOpen: number;
+  /** Key of the cookies, and after a comma the one before it, as Linux's tcp_fastopen_key; null: one from the seed. */
+  fastOpenKey: string | null;
   /** CFGF_… of TCP's behaviour, beside those in `flags`. */
   tcpFlags: number;
   /** UDP sockets there may be; 0: no UDP. */
@@ -130,6 +135,7 @@ type CoreExports = {
   getOption(handle: number, option: number): number;
   info(handle: number, at: number): number;
   connectionAt(index: number, at: number): number;
+  fastOpenRoom(addr: number): number;
   udpOpen(flags: number): number;
   udpBind(handle: number, addr: number, port: number): number;
   udpConnect(handle: number, addr: number, port: number): number;
@@ -342,7 +348,25 @@ export function writeParameters(dv: DataView, config: Omit<CoreConfig, 'mac'>): 
     [L.CFG_REASM_TIMEOUT6_US, config.reasmTimeout6Us],
     [L.CFG_OOO_TOTAL_OBJECTS, config.oooTotalObjects],
     [L.CFG_SYN_LINEAR, config.synLinear],
+    [L.CFG_FAST_OPEN, config.fastOpen | (config.fastOpenKey?.includes(',') ? L.FAST_OPEN_OLD_KEY : 0)],
+    ...keyWords(config.fastOpenKey ?? keyOfSeed(config.seed)),
   ]);
+}
+
+/** One key or two as Linux's tcp_fastopen_key writes them, four words each. */
+function keyWords(keys: string): [number, number][] {
+  if (!/^[\da-f]{1,8}(-[\da-f]{1,8}){3}(,[\da-f]{1,8}(-[\da-f]{1,8}){3})?$/i.test(keys)) {
+    throw codeError(
+      'ERR_OUT_OF_RANGE',
+      `fastOpenKey must be like 0-1-2-3 or 0-1-2-3,4-5-6-7 in hexadecimal, not ${keys}`,
+    );
+  }
+  // CFG_FAST_OPEN_OLD_KEY follows CFG_FAST_OPEN_KEY.
+  return keys.split(/[-,]/).map((word, i) => [L.CFG_FAST_OPEN_KEY + 4 * i, Number.parseInt(word, 16)]);
+}
+
+function keyOfSeed(seed: bigint): string {
+  return createHash('sha256').update(`fast open ${seed}`).digest('hex').slice(0, 32).match(/.{8}/g)?.join('-') ?? '';
 }
 
 function writeWords(dv: DataView, words: readonly (readonly [number, number])[]): void {

@@ -20,6 +20,10 @@ const plain: Readonly<Record<string, number>> = {
   tcpi_rcv_mss: L.INFO_rcv_mss,
   tcpi_rtt: L.INFO_rtt,
   tcpi_rttvar: L.INFO_rttvar,
+  tcpi_unacked: L.INFO_unacked_segs,
+  tcpi_sacked: L.INFO_sacked_segs,
+  tcpi_lost: L.INFO_lost_segs,
+  tcpi_retrans: L.INFO_retrans_segs,
   tcpi_total_retrans: L.INFO_total_retrans,
   tcpi_notsent_bytes: L.INFO_notsent_bytes,
   tcpi_snd_wnd: L.INFO_snd_wnd,
@@ -44,15 +48,6 @@ const plain: Readonly<Record<string, number>> = {
   tcpi_last_data_sent: L.INFO_last_data_sent,
   tcpi_last_data_recv: L.INFO_last_data_recv,
   tcpi_last_ack_recv: L.INFO_last_ack_recv,
-};
-
-/** Fields that Linux counts in segments and the core in bytes. */
-const inSegments: Readonly<Record<string, number>> = {
-  tcpi_snd_cwnd: L.INFO_snd_cwnd,
-  tcpi_unacked: L.INFO_unacked,
-  tcpi_sacked: L.INFO_sacked,
-  tcpi_lost: L.INFO_lost,
-  tcpi_retrans: L.INFO_retrans,
 };
 
 const longs: Readonly<Record<string, number>> = {
@@ -119,7 +114,6 @@ export function infoField(machine: Machine, handle: number, name: string): numbe
   if (name === 'tcpi_state' && word(L.INFO_state) === L.TCP_TIME_WAIT) return L.TCP_CLOSE;
   if (Object.hasOwn(plain, name)) return word(plain[name]);
   if (name === 'tcpi_snd_cwnd') return Math.floor(word(L.INFO_snd_cwnd) / mss);
-  if (Object.hasOwn(inSegments, name)) return Math.ceil(word(inSegments[name]) / mss);
   if (Object.hasOwn(longs, name)) return Number(core.dv.getBigUint64(at + longs[name], true));
   if (name === 'tcpi_pacing_rate') return pacingRate(word);
   if (name !== 'tcpi_snd_ssthresh') return undefined;

@@ -19,9 +19,10 @@ export type TcpOption =
   | { readonly kind: 'mss' | 'wscale'; readonly value: number }
   | { readonly kind: 'sack'; readonly blocks: readonly (readonly [number, number])[] }
   | { readonly kind: 'TS'; readonly val: number | null; readonly ecr: number | null }
-  | { readonly kind: 'FO'; readonly cookie: string }
-  /** An option that the core has no use for, as bytes: `FOEXP`. */
-  | { readonly kind: 'raw'; readonly text: string; readonly bytes: readonly number[] };
+  /** RFC 2385: 32 hexadecimal digits. */
+  | { readonly kind: 'md5'; readonly digest: string }
+  /** Hexadecimal digits, or one of the names in cookies.ts. `experiment`: FOEXP, by its number before RFC 7413. */
+  | { readonly kind: 'FO'; readonly cookie: string; readonly experiment: boolean };
 
 /** Null stands for "any" in an expected packet. */
 export interface TcpPacket {

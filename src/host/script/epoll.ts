@@ -43,9 +43,10 @@ export function createEpolls(machine: Machine, socketOf: (fd: number) => Socket 
   function ready(s: Socket): number {
     if (s.state === 'new') return OUT | HUP;
     if (s.state === 'connecting') return 0;
+    if (s.state === 'deferred') return OUT;
     // A listener's info says how many connections wait.
     if (s.state === 'listening') return view.field(s, L.INFO_unacked) > 0 ? IN : 0;
-    const queue = s.zeroCopy.notices.length > 0 ? ERR : 0;
+    const queue = s.notices.length > 0 ? ERR : 0;
     if (s.state === 'dead' || s.closed) return IN | OUT | HUP | RDHUP | (s.error ? ERR : queue);
     const ended = s.eof || s.readShut;
     let mask = queue | (view.available(s) >= s.readLeast || ended ? IN : 0);

@@ -1,6 +1,7 @@
 // Arguments of sendmsg(), recvmsg(), readv() and writev().
 import { Mismatch, Unsupported, type Value } from './ast.js';
-import { scalar } from './values.js';
+import { named } from './symbols.js';
+import { member, scalar } from './values.js';
 
 /** Bytes of an iovec list: `[{..., 1000}, {..., 500}]`. */
 export function iovBytes(value: Value | undefined, line: number): number {
@@ -31,7 +32,7 @@ export function messageBytes(value: Value | undefined, line: number): number {
 export interface Control {
   readonly level: number;
   readonly type: number;
-  readonly data: number | Readonly<Record<string, number>>;
+  readonly data: number | Readonly<Record<string, number>> | { readonly atUs: number };
 }
 
 function compareFields(expected: Value | undefined, actual: Readonly<Record<string, number>>, line: number): void {
@@ -53,35 +54,58 @@ export function isNull(value: Value | undefined): boolean {
   return value?.kind === 'struct' && value.items.length > 0 && isNull(value.items[0]);
 }
 
-/** Sent control messages have no meaning here. */
-export function refuseControl(value: Value | undefined, line: number): void {
+/** What a sent message asks for by SO_TIMESTAMPING, null when nothing. No other control message can be sent. */
+export function sentStamps(value: Value | undefined, line: number): number | null {
   const control = fields(value, line).get('msg_control');
-  if (control?.kind === 'list' && control.items.length > 0) throw new Unsupported(line, 'sending control messages');
+  if (control?.kind !== 'list' || control.items.length === 0) return null;
+  const [only] = control.items;
+  const stamping =
+    member(only, 'cmsg_level') === named('SOL_SOCKET') && member(only, 'cmsg_type') === named('SO_TIMESTAMPING');
+  const flags = member(only, 'cmsg_data');
+  if (!stamping || flags === null || control.items.length > 1) throw new Unsupported(line, 'sending control messages');
+  return flags;
+}
+
+/** A time of a control message: since the script began, in seconds and nanoseconds. */
+function compareTime(expected: Value | undefined, atUs: number, line: number, toleranceUs: number): void {
+  const [seconds, nanoseconds] = [member(expected, 'scm_sec', 'tv_sec'), member(expected, 'scm_nsec', 'tv_nsec')];
+  if (seconds === null || nanoseconds === null) return;
+  const wanted = seconds * 1e6 + nanoseconds / 1000;
+  if (Math.abs(wanted - atUs) <= toleranceUs) return;
+  throw new Mismatch(line, `the time is ${(atUs / 1e6).toFixed(6)} s, not ${(wanted / 1e6).toFixed(6)} s`);
 }
 
 /** Compares what a script expects in msg_control with what came. */
-export function checkControl(value: Value | undefined, came: readonly Control[], line: number): void {
+export function checkControl(
+  value: Value | undefined,
+  came: readonly Control[],
+  line: number,
+  toleranceUs: number,
+): void {
   const expected = fields(value, line).get('msg_control');
   if (expected === undefined || expected.kind === 'any') return;
   const list = expected.kind === 'list' ? expected.items : [expected];
+  if (list.length === 1 && list[0].kind === 'any') return;
   for (const [i, entry] of list.entries()) {
     if (entry.kind !== 'struct') throw new Unsupported(line, 'a control message that is no struct');
-    const member = (name: string): number | null => {
+    const field = (name: string): number | null => {
       const found = entry.fields.get(name);
       if (found === undefined || found.kind === 'any') return null;
       const number = scalar(found);
       if (number === null) throw new Unsupported(line, `${name} of a control message`);
       return number;
     };
-    const [level, type] = [member('cmsg_level'), member('cmsg_type')];
+    const [level, type] = [field('cmsg_level'), field('cmsg_type')];
     const actual = came[i];
     if (actual === undefined) throw new Mismatch(line, 'there is no such control message');
     if ((level !== null && level !== actual.level) || (type !== null && type !== actual.type)) {
       throw new Mismatch(line, `the control message has level ${actual.level} and type ${actual.type}`);
     }
-    if (typeof actual.data !== 'number') compareFields(entry.fields.get('cmsg_data'), actual.data, line);
+    if (typeof actual.data !== 'number' && 'atUs' in actual.data) {
+      compareTime(entry.fields.get('cmsg_data'), actual.data.atUs, line, toleranceUs);
+    } else if (typeof actual.data !== 'number') compareFields(entry.fields.get('cmsg_data'), actual.data, line);
     else {
-      const data = member('cmsg_data');
+      const data = field('cmsg_data');
       if (data !== null && data !== actual.data) {
         throw new Mismatch(line, `the control message says ${actual.data}, not ${data}`);
       }

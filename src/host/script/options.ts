@@ -5,7 +5,8 @@ import { Mismatch, Unsupported, type Value } from './ast.js';
 import type { Socket } from './socket.js';
 import type { CallContext, SocketView } from './sockets.js';
 import { named, namesOf } from './symbols.js';
-import { member, scalar } from './values.js';
+import { OPT_ID_TCP, stampsSet } from './timestamping.js';
+import { fieldOf, member, scalar, textBytes } from './values.js';
 
 const ENOENT = 2;
 /** SOCK_MIN_SNDBUF, SOCK_MIN_RCVBUF */
@@ -67,13 +68,10 @@ const keptOptions = new Set([
 
 /** Options of which the core does what these values say, and nothing else. */
 const fixedOptions: ReadonlyMap<string, readonly number[]> = new Map([
-  [key('SOL_TCP', 'TCP_FASTOPEN'), [0]],
-  [key('SOL_TCP', 'TCP_FASTOPEN_CONNECT'), [0]],
   [key('SOL_TCP', 'TCP_THIN_LINEAR_TIMEOUTS'), [0]],
   [key('SOL_TCP', 'TCP_SAVE_SYN'), [0]],
   [key('SOL_TCP', 'TCP_TX_DELAY'), [0]],
   [key('SOL_TCP', 'TCP_REPAIR'), [0]],
-  [key('SOL_SOCKET', 'SO_TIMESTAMPING'), [0]],
   [key('SOL_SOCKET', 'SO_MAX_PACING_RATE'), [NO_LIMIT, -1]],
   [key('SOL_IP', 'IP_MTU_DISCOVER'), [1, 2]],
   [key('SOL_IPV6', 'IPV6_MTU_DISCOVER'), [1, 2]],
@@ -91,6 +89,12 @@ const DEFER_ACCEPT = key('SOL_TCP', 'TCP_DEFER_ACCEPT');
 const ZEROCOPY = key('SOL_SOCKET', 'SO_ZEROCOPY');
 const RCVLOWAT = key('SOL_SOCKET', 'SO_RCVLOWAT');
 const SNDLOWAT = key('SOL_SOCKET', 'SO_SNDLOWAT');
+const FASTOPEN = key('SOL_TCP', 'TCP_FASTOPEN');
+const FASTOPEN_CONNECT = key('SOL_TCP', 'TCP_FASTOPEN_CONNECT');
+const FASTOPEN_NO_COOKIE = key('SOL_TCP', 'TCP_FASTOPEN_NO_COOKIE');
+const FASTOPEN_KEY = key('SOL_TCP', 'TCP_FASTOPEN_KEY');
+const TIMESTAMPING = key('SOL_SOCKET', 'SO_TIMESTAMPING');
+const OPT_ID = named('SOF_TIMESTAMPING_OPT_ID');
 const SNDBUF = key('SOL_SOCKET', 'SO_SNDBUF');
 const RCVBUF = key('SOL_SOCKET', 'SO_RCVBUF');
 const SNDBUFFORCE = key('SOL_SOCKET', 'SO_SNDBUFFORCE');
@@ -114,15 +118,19 @@ function setInCore(x: CallContext, s: Socket, option: number, value: number): nu
   return 0;
 }
 
-export function setOption(x: CallContext, s: Socket): number {
+export function setOption(x: CallContext, s: Socket, view: SocketView): number {
   const k = optionKey(x);
-  const value = x.event.args[3];
+  // A struct so_timestamping: its flags.
+  const [, , , given] = x.event.args;
+  const value = k === TIMESTAMPING ? (fieldOf(given, 'flags') ?? given) : given;
   switch (k) {
     case LINGER:
       s.linger = member(value, 'onoff', 'l_onoff') ? (member(value, 'linger', 'l_linger') ?? 0) : null;
       return 0;
     case CONGESTION:
       return setCongestion(x, s, value);
+    case FASTOPEN_KEY:
+      return setFastOpenKey(x, value);
   }
   const number = scalar(value);
   if (number === null) throw new Unsupported(x.line, optionName(x));
@@ -144,6 +152,29 @@ export function setOption(x: CallContext, s: Socket): number {
       break;
     case SNDLOWAT:
       return -L.ENOPROTOOPT;
+    case TIMESTAMPING: {
+      const opened = s.state !== 'new' && s.state !== 'listening';
+      if (number & OPT_ID && !opened) return -L.EINVAL;
+      const acked = s.writtenBytes - (opened ? view.field(s, L.INFO_snd_queued_bytes) : 0);
+      if (stampsSet(s.stamps, number, number & OPT_ID_TCP ? s.writtenBytes : acked)) break;
+      throw new Unsupported(x.line, `${optionName(x)} set to ${number}`);
+    }
+    case FASTOPEN:
+      if (number < 0 || (s.state !== 'new' && s.state !== 'listening')) return -L.EINVAL;
+      s.kept.set(k, number);
+      return setInCore(x, s, L.OPT_FAST_OPEN, number);
+    case FASTOPEN_CONNECT:
+      if (number !== 0 && number !== 1) return -L.EINVAL;
+      if ((x.settings.config.fastOpen & L.FAST_OPEN_CLIENT) === 0) return -L.EOPNOTSUPP;
+      if (s.state !== 'new') return -L.EINVAL;
+      s.fastOpenConnect = number === 1;
+      break;
+    case FASTOPEN_NO_COOKIE:
+      if (number !== 0 && number !== 1) return -L.EINVAL;
+      if (s.state !== 'new' && s.state !== 'listening') return -L.EINVAL;
+      x.settings.config.fastOpen |= number === 1 ? L.FAST_OPEN_CLIENT_BARE | L.FAST_OPEN_SERVER_BARE : 0;
+      x.machine.reconfigure();
+      break;
     case LINGER2:
       // A negative value: an orphan does not wait for the peer's FIN at all.
       s.kept.set(k, number < 0 ? -1 : number);
@@ -167,7 +198,16 @@ function limited(value: number, most: number): number {
 }
 
 /** Acted on here, and kept for getsockopt(). */
-const handled = new Set([NOTSENT_LOWAT, INQ, RCVLOWAT, ZEROCOPY]);
+const handled = new Set([
+  TIMESTAMPING,
+  NOTSENT_LOWAT,
+  INQ,
+  RCVLOWAT,
+  ZEROCOPY,
+  FASTOPEN,
+  FASTOPEN_CONNECT,
+  FASTOPEN_NO_COOKIE,
+]);
 
 function setPlain(x: CallContext, s: Socket, k: string, number: number): number {
   if (handled.has(k)) {
@@ -187,6 +227,18 @@ function setPlain(x: CallContext, s: Socket, k: string, number: number): number 
   return setInCore(x, s, option.option, number * option.factor);
 }
 
+/** 16 or 32 bytes, of which the second half is the key before. */
+function setFastOpenKey(x: CallContext, value: Value | undefined): number {
+  const bytes = value?.kind === 'string' ? textBytes(value.value).subarray(0, x.number(4)) : null;
+  if (bytes === null) throw new Unsupported(x.line, optionName(x));
+  if (bytes.length !== 16 && bytes.length !== 32) return -L.EINVAL;
+  const words = Array.from({ length: bytes.length / 4 }, (_none, i) => bytes.readUInt32LE(4 * i).toString(16));
+  const keys = [words.slice(0, 4).join('-'), words.slice(4).join('-')].filter((key) => key !== '');
+  x.settings.config.fastOpenKey = keys.join(',');
+  x.machine.reconfigure();
+  return 0;
+}
+
 function setCongestion(x: CallContext, s: Socket, value: Value | undefined): number {
   const name = value?.kind === 'string' ? value.value : '';
   if (name === 'nosuchcc' || name === '') return -ENOENT;
@@ -200,6 +252,7 @@ export function getOption(x: CallContext, s: Socket, view: SocketView): number {
   const k = optionKey(x);
   const expected = x.event.args[3];
   if (k === INFO) return 0;
+  if (k === FASTOPEN_KEY) return checkFastOpenKey(x, expected);
   if (k === LINGER) {
     const [on, seconds] = [member(expected, 'onoff', 'l_onoff'), member(expected, 'linger', 'l_linger')];
     const actual = [s.linger === null ? 0 : 1, s.linger ?? 0];
@@ -222,6 +275,15 @@ export function getOption(x: CallContext, s: Socket, view: SocketView): number {
     throw new Mismatch(x.line, `getsockopt gives ${value}, not ${number}`);
   }
   return 0;
+}
+
+function checkFastOpenKey(x: CallContext, expected: Value | undefined): number {
+  if (expected?.kind !== 'string') return 0;
+  const words = (x.settings.config.fastOpenKey ?? '').split(/[-,]/).map((word) => Number.parseInt(word, 16));
+  const bytes = Buffer.alloc(4 * words.length);
+  for (const [i, word] of words.entries()) bytes.writeUInt32LE(word, 4 * i);
+  if (bytes.equals(textBytes(expected.value))) return 0;
+  throw new Mismatch(x.line, `getsockopt gives ${bytes.toString('hex')}`);
 }
 
 /** Options that are only read. */

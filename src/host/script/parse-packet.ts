@@ -61,8 +61,8 @@ function parseTcp(c: Cursor): TcpPacket {
     throw new Unsupported(lineAt(c), `not understood: ${sequence[0]} is not ${length} bytes long`);
   }
   const ack = takeMatch(c, /ack\s+(\d+)/y);
-  const window = takeMatch(c, /win\s+(\d+)/y);
-  const urgent = takeMatch(c, /urg\s+(\d+)/y);
+  const window = takeMatch(c, /win\s+(0x[\da-fA-F]+|\d+)/y);
+  const urgent = takeMatch(c, /urg\s+(0x[\da-fA-F]+|\d+)/y);
   const options = take(c, '<') ? parseOptions(c) : [];
   return {
     kind: 'tcp',
@@ -112,13 +112,16 @@ function parseOption(c: Cursor): TcpOption {
       const number = (text: string): number | null => (text === '...' ? null : Number(text));
       return { kind: 'TS', val: number(value[1]), ecr: number(value[2]) };
     }
+    case 'md5': {
+      const digest = takeMatch(c, /[\da-fA-F]{32}\b/y) ?? takeMatch(c, /(?:valid|invalid)\b/y);
+      if (digest === null) fail(c, 'an MD5 digest');
+      if (digest[0].length !== 32) throw new Unsupported(lineAt(c), 'computing MD5 digests');
+      return { kind: 'md5', digest: digest[0] };
+    }
     case 'FO':
-      return { kind: 'FO', cookie: takeMatch(c, /[\da-fA-F]+\b/y)?.[0] ?? '' };
     case 'FOEXP': {
-      // RFC 6994: an experimental option, here with the magic number of TCP Fast Open before it had a number.
-      const cookie = takeMatch(c, /[\da-fA-F]+\b/y)?.[0] ?? '';
-      const body = [0xf9, 0x89, ...(cookie.match(/../g) ?? []).map((byte) => Number.parseInt(byte, 16))];
-      return { kind: 'raw', text: `FOEXP ${cookie}`.trim(), bytes: [254, body.length + 2, ...body] };
+      const cookie = takeMatch(c, /(?:TFO_COOKIE(?:_ZERO)?|(?:[\da-fA-F]{2})+)\b/y)?.[0] ?? '';
+      return { kind: 'FO', cookie, experiment: name[0] === 'FOEXP' };
     }
   }
   throw new Unsupported(lineAt(c), `the TCP option ${name?.[0] ?? c.text.slice(c.at, c.at + 8)}`);

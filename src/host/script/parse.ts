@@ -53,7 +53,7 @@ function seconds(text: string): number {
   return Math.round(Number(text) * US);
 }
 
-const NUMBER = '(\\d+(?:\\.(?!\\.)\\d*)?|\\.\\d+)';
+const NUMBER = '(\\d+(?:\\.(?!\\.)\\d*)?(?:[eE][-+]?\\d+)?|\\.\\d+(?:[eE][-+]?\\d+)?)';
 const TIME = new RegExp(`(\\+?)\\s*${NUMBER}(?:\\s*~\\s*(\\+?)\\s*${NUMBER})?`, 'y');
 
 function parseTime(c: Cursor): Time {

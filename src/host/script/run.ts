@@ -14,6 +14,7 @@ import {
 } from './ast.js';
 import { busyField } from './busy.js';
 import { type PythonValue, runCode } from './code.js';
+import { withCookies } from './cookies.js';
 import { difference, type Flow, newFlow, sentText, toWire } from './flow.js';
 import { icmpNumbers } from './icmp.js';
 import { createMachine, type Machine } from './machine.js';
@@ -184,7 +185,8 @@ function execute(script: Script, printed: string[], directory: string | null): v
     const ecn = event.ecn === null ? 0 : ecnBits[event.ecn];
     const marks = { tos: (event.tos ?? 0) | ecn, ttl: event.ttl ?? 255, flowLabel: event.flowLabel ?? 0 };
     const ports = { src: flow.remotePort, dst: flow.localPort };
-    run.machine.inject(tcpFrame(run.machine.ends, ports, toWire(flow, packet), marks));
+    const whole = withCookies(packet, settings.fastOpenKey, run.machine.ends);
+    run.machine.inject(tcpFrame(run.machine.ends, ports, toWire(flow, whole), marks));
   }
 
   function injectIcmp(packet: IcmpPacket, line: number): void {
@@ -218,8 +220,9 @@ function execute(script: Script, printed: string[], directory: string | null): v
     return found() ? (sent.shift() ?? null) : null;
   }
 
-  function expectPacket(packet: TcpPacket, event: PacketEvent, line: number, range: readonly [number, number]): void {
+  function expectPacket(written: TcpPacket, event: PacketEvent, line: number, range: readonly [number, number]): void {
     const [fromUs, untilUs] = range;
+    const packet = withCookies(written, settings.fastOpenKey, start().machine.ends);
     const first = nextSent(untilUs);
     if (first === null) throw new Mismatch(line, `no packet until ${time(untilUs)}`);
     const whole = joined(first, packet, untilUs);

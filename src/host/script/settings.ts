@@ -26,8 +26,13 @@ export interface Settings {
   /** net.core.wmem_max, net.core.rmem_max: bounds of SO_SNDBUF and SO_RCVBUF. */
   sndMax: number;
   rcvMax: number;
+  /** net.ipv4.tcp_fastopen_key: a socket's own may be another. */
+  fastOpenKey: string;
   config: Omit<CoreConfig, 'mac'>;
 }
+
+/** What scripts set up; cookies that they name are made with it. */
+const FAST_OPEN_KEY = 'a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4';
 
 /** Of memory for a receive buffer, Linux takes half for window (net.ipv4.tcp_adv_win_scale = 1). */
 export function windowOf(memoryBytes: number): number {
@@ -48,8 +53,10 @@ export function defaultSettings(): Settings {
     rcvMem: [131_072, profiles.linux.rcvBufMaxBytes],
     sndMax: 212_992,
     rcvMax: 212_992,
+    fastOpenKey: FAST_OPEN_KEY,
     config: {
       ...profiles.linux,
+      fastOpenKey: FAST_OPEN_KEY,
       seed: 1n,
       maxConnections: 64,
       maxListeners: 8,

@@ -25,6 +25,7 @@ sysctl -q net.ipv4.tcp_wmem="4096 262144 4194304"
 sysctl -q net.ipv4.tcp_congestion_control=cubic
 sysctl -q net.ipv4.tcp_slow_start_after_idle=0
 sysctl -q net.ipv4.tcp_ecn=0
+sysctl -q net.ipv4.tcp_fastopen=0x70403
 `;
 
 /** Runs one shell block. Returns the microseconds it sleeps. Throws Unsupported for what has no meaning here. */

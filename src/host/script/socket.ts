@@ -1,13 +1,23 @@
 // A socket of a script.
 import { type Busy, newBusy } from './busy.js';
-import { newZeroCopy, type ZeroCopy } from './error-queue.js';
+import { type Notice, newZeroCopy, type ZeroCopy } from './error-queue.js';
 import type { SendLimits } from './send-buffer.js';
+import { newStamps, type Stamps } from './timestamping.js';
+
+/** The defaults where a script does not say. */
+export interface Destination {
+  readonly ip: string | null;
+  readonly port: number | null;
+}
 
 export interface Socket {
   /** The core's handle, 0 before listen() or connect(). */
   handle: number;
-  state: 'new' | 'listening' | 'connecting' | 'connected' | 'dead';
+  state: 'new' | 'listening' | 'deferred' | 'connecting' | 'connected' | 'dead';
   nonblocking: boolean;
+  /** TCP_FASTOPEN_CONNECT: connect() waits for data; where to, in state 'deferred'. */
+  fastOpenConnect: boolean;
+  deferredTo: Destination | null;
   port: number;
   /** Options set before there was a handle. */
   readonly waiting: [option: number, value: number][];
@@ -39,6 +49,12 @@ export interface Socket {
   noSpace: boolean;
   readonly busy: Busy;
   readonly zeroCopy: ZeroCopy;
+  readonly stamps: Stamps;
+  /** The error queue. */
+  readonly notices: Notice[];
+  /** Bytes written and read in all. */
+  writtenBytes: number;
+  readBytes: number;
   /** Events so far: an edge for epoll. */
   events: number;
 }
@@ -53,6 +69,8 @@ export function newSocket(
     handle,
     state,
     nonblocking: false,
+    fastOpenConnect: false,
+    deferredTo: null,
     port,
     waiting: [],
     kept: new Map(),
@@ -77,6 +95,10 @@ export function newSocket(
     noSpace: false,
     busy: newBusy(),
     zeroCopy: newZeroCopy(),
+    stamps: newStamps(),
+    notices: [],
+    writtenBytes: 0,
+    readBytes: 0,
     events: 0,
   };
 }

@@ -5,15 +5,18 @@ import { type CallEvent, Mismatch, Unsupported, type Value } from './ast.js';
 import { busyNote } from './busy.js';
 import { createEpolls } from './epoll.js';
 import { zeroCopyDone } from './error-queue.js';
+import { createFastOpen } from './fast-open.js';
+import { createFiles } from './files.js';
 import type { Machine } from './machine.js';
-import { iovBytes, messageBytes, refuseControl } from './message.js';
+import { iovBytes, messageBytes, sentStamps } from './message.js';
 import { getOption, setOption } from './options.js';
 import { isWritable, type SendState } from './send-buffer.js';
-import { addressesOf, type Settings } from './settings.js';
-import { newSocket, type Socket } from './socket.js';
+import type { Settings } from './settings.js';
+import { type Destination, newSocket, type Socket } from './socket.js';
 import { named } from './symbols.js';
+import { stampArrival, stampsDone } from './timestamping.js';
 import { createTransfer } from './transfer.js';
-import { member, scalar } from './values.js';
+import { fieldOf, member, scalar } from './values.js';
 
 /** One try of a call: its result, or null when it would block. Negative is an errno. */
 export type Attempt = () => number | null;
@@ -53,6 +56,7 @@ export interface SocketView {
 }
 
 const MSG_DONTWAIT = named('MSG_DONTWAIT');
+const MSG_FASTOPEN = named('MSG_FASTOPEN');
 const O_NONBLOCK = named('O_NONBLOCK');
 /** Flags that change nothing that a packet or a result would show. */
 const SEND_FLAGS =
@@ -61,6 +65,7 @@ const SEND_FLAGS =
   named('MSG_EOR') |
   named('MSG_MORE') |
   named('MSG_OOB') |
+  MSG_FASTOPEN |
   named('MSG_ZEROCOPY');
 const RECV_FLAGS =
   MSG_DONTWAIT |
@@ -100,6 +105,24 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
     writable: (s) => isWritable(view.sendState(s), s.sendLimits),
   };
   const transfer = createTransfer(machine, view);
+  const fastOpen = createFastOpen(machine, settings, transfer, (s, handle) => {
+    start(s, handle, 'connecting');
+    notices.connecting();
+  });
+
+  /** A write: the first one on a socket that is to open with data opens it. */
+  function write(
+    x: CallContext,
+    s: Socket,
+    total: number,
+    flags: number,
+    to: Value | undefined,
+    stamps: number | null = null,
+  ): Attempt {
+    if (flags & MSG_FASTOPEN) return fastOpen.send(x, s, address(to, x.line), total, flags);
+    if (s.deferredTo !== null && s.state === 'deferred') return fastOpen.send(x, s, s.deferredTo, total, flags);
+    return transfer.write(x, s, total, flags, stamps);
+  }
 
   function adopt(fd: number, s: Socket): void {
     fds.set(fd, s);
@@ -129,7 +152,7 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
     return event.result.kind === 'number' && event.result.value >= 0 ? event.result.value : 3 + fds.size;
   }
 
-  function address(value: Value | undefined, line: number): { ip: string | null; port: number | null } {
+  function address(value: Value | undefined, line: number): Destination {
     if (value?.kind !== 'struct') return { ip: null, port: null };
     const family = member(value, 'sa_family', 'sin_family', 'sin6_family');
     const six = family === named('AF_INET6');
@@ -147,6 +170,7 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
     return flags;
   }
 
+  const files = createFiles(transfer, (fd) => fds.get(fd));
   const epolls = createEpolls(machine, (fd) => fds.get(fd), view);
 
   const calls: Readonly<Record<string, (x: CallContext) => Attempt>> = {
@@ -187,18 +211,21 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
     accept: withSocket((x, s) => acceptAttempt(x, s, 0)),
     accept4: withSocket((x, s) => acceptAttempt(x, s, x.number(3))),
     connect: withSocket(connectAttempt),
-    read: withSocket((x, s) => transfer.read(x, s, x.number(2), 0)),
-    write: withSocket((x, s) => transfer.write(x, s, x.number(2), 0)),
+    ...files.calls,
+    read: (x) => files.read(x) ?? withSocket((_x, s) => transfer.read(x, s, x.number(2), 0))(x),
+    write: (x) => files.write(x) ?? withSocket((_x, s) => write(x, s, x.number(2), 0, undefined))(x),
     recv: withSocket((x, s) => transfer.read(x, s, x.number(2), checkFlags(x.number(3), RECV_FLAGS, x.line))),
     recvfrom: withSocket((x, s) => transfer.read(x, s, x.number(2), checkFlags(x.number(3), RECV_FLAGS, x.line))),
-    send: withSocket((x, s) => transfer.write(x, s, x.number(2), checkFlags(x.number(3), SEND_FLAGS, x.line))),
-    sendto: withSocket((x, s) => transfer.write(x, s, x.number(2), checkFlags(x.number(3), SEND_FLAGS, x.line))),
+    send: withSocket((x, s) => write(x, s, x.number(2), checkFlags(x.number(3), SEND_FLAGS, x.line), undefined)),
+    sendto: withSocket((x, s) =>
+      write(x, s, x.number(2), checkFlags(x.number(3), SEND_FLAGS, x.line), x.event.args[4]),
+    ),
     readv: withSocket((x, s) => transfer.read(x, s, iovBytes(x.event.args[1], x.line), 0)),
-    writev: withSocket((x, s) => transfer.write(x, s, iovBytes(x.event.args[1], x.line), 0)),
+    writev: withSocket((x, s) => write(x, s, iovBytes(x.event.args[1], x.line), 0, undefined)),
     sendmsg: withSocket((x, s) => {
-      refuseControl(x.event.args[1], x.line);
       const flags = checkFlags(x.number(2), SEND_FLAGS, x.line);
-      return transfer.write(x, s, messageBytes(x.event.args[1], x.line), flags);
+      const stamps = sentStamps(x.event.args[1], x.line);
+      return write(x, s, messageBytes(x.event.args[1], x.line), flags, fieldOf(x.event.args[1], 'msg_name'), stamps);
     }),
     recvmsg: withSocket((x, s) => {
       const flags = checkFlags(x.number(2), RECV_FLAGS, x.line);
@@ -220,6 +247,8 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
       s.writeShut = true;
       return core.shutdown(s.handle);
     }),
+    getsockname: withSocket(() => () => 0),
+    getpeername: withSocket((_x, s) => () => (s.state === 'connected' && !s.closed ? 0 : -L.ENOTCONN)),
     fcntl: withSocket((x, s) => () => {
       const command = x.number(1);
       if (command === named('F_SETFL')) s.nonblocking = (x.number(2) & O_NONBLOCK) !== 0;
@@ -244,7 +273,7 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
       if (expected !== null && expected !== value) throw new Mismatch(x.line, `ioctl gives ${value}, not ${expected}`);
       return 0;
     }),
-    setsockopt: withSocket((x, s) => () => setOption(x, s)),
+    setsockopt: withSocket((x, s) => () => setOption(x, s, view)),
     getsockopt: withSocket((x, s) => () => getOption(x, s, view)),
     poll: (x) => epolls.poll(x),
     epoll_create: (x) => epolls.create(x),
@@ -307,12 +336,15 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
       }
       if (s.state === 'connecting') return -L.EALREADY;
       if (s.error) return -transfer.takeError(s);
+      if (s.state === 'deferred') return -L.EISCONN;
       const to = address(x.event.args[1], x.line);
-      writeAddress(core.u8, core.scratch, to.ip ?? addressesOf(settings).remote);
-      const handle = core.connect(core.scratch, to.port ?? settings.connectPort, 0, s.port, 0);
-      if (handle < 0) return handle;
-      start(s, handle, 'connecting');
-      notices.connecting();
+      if (s.fastOpenConnect && fastOpen.mayDefer(to)) {
+        s.state = 'deferred';
+        s.deferredTo = to;
+        return 0;
+      }
+      const result = fastOpen.connect(s, to, s.fastOpenConnect ? L.SOCK_FAST_OPEN : 0);
+      if (result < 0) return result;
       begun = true;
       return s.nonblocking ? -L.EINPROGRESS : null;
     };
@@ -330,7 +362,7 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
   function closeAttempt(fd: number): Attempt {
     let deadlineUs: number | null = null;
     return () => {
-      if (deadlineUs === null && epolls.close(fd)) return 0;
+      if (deadlineUs === null && (epolls.close(fd) || files.close(fd))) return 0;
       const s = fds.get(fd);
       if (s === undefined) return -L.EBADF;
       const waits = s.linger !== null && s.linger > 0 && !s.nonblocking && s.unread === 0 && s.state === 'connected';
@@ -350,6 +382,17 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
       else core.close(s.handle);
       return 0;
     };
+  }
+
+  /** What has been sent, acknowledged and received since: true when the error queue has got something. */
+  function noteQueues(s: Socket): boolean {
+    if (s.stamps.flags !== 0) stampArrival(s.stamps, s.readBytes + view.available(s), machine.nowUs());
+    if (s.stamps.marks.length === 0 && s.zeroCopy.pending.length === 0) return false;
+    const queued = view.field(s, L.INFO_snd_queued_bytes);
+    const sent = s.writtenBytes - view.field(s, L.INFO_notsent_bytes);
+    const told = s.state === 'connected' ? stampsDone(s.stamps, sent, s.writtenBytes - queued, machine.nowUs()) : [];
+    s.notices.push(...told);
+    return zeroCopyDone(s, queued) || told.length > 0;
   }
 
   return {
@@ -377,7 +420,7 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
     onTurn() {
       for (const s of fds.values()) {
         busyNote(s, view, machine.nowUs());
-        if (s.zeroCopy.pending.length > 0 && zeroCopyDone(s, view.field(s, L.INFO_snd_queued_bytes))) s.events++;
+        if (noteQueues(s)) s.events++;
         if (!s.noSpace || s.state !== 'connected' || !view.writable(s)) continue;
         s.noSpace = false;
         s.events++;
@@ -390,6 +433,6 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
 export const callNames: ReadonlySet<string> = new Set(
   (
     'socket bind listen accept accept4 connect read write recv recvfrom send sendto readv writev sendmsg recvmsg close ' +
-    'shutdown fcntl ioctl setsockopt getsockopt poll epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait'
+    'getsockname getpeername open pipe sendfile splice shutdown fcntl ioctl setsockopt getsockopt poll epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait'
   ).split(' '),
 );

@@ -5,6 +5,8 @@ import { Unsupported } from './ast.js';
 import { type Settings, windowOf } from './settings.js';
 
 const SECOND_US = 1_000_000;
+const FAST_OPEN_BITS =
+  L.FAST_OPEN_CLIENT | L.FAST_OPEN_SERVER | L.FAST_OPEN_CLIENT_BARE | L.FAST_OPEN_SERVER_BARE | L.FAST_OPEN_ALL;
 
 /** False for a value that the core cannot follow. */
 type Apply = (settings: Settings, value: string) => boolean;
@@ -89,8 +91,18 @@ const idleWindow: Apply = ({ config }, value) => {
   return true;
 };
 
-/** Fast Open is not there; a server that would take it without being told to is another server. */
-const fastOpen: Apply = (_settings, value) => (Number(value) & 0x400) === 0;
+const fastOpen: Apply = ({ config }, value) => {
+  // Higher bits say nothing that a packet would show.
+  config.fastOpen = Number(value) & FAST_OPEN_BITS;
+  return Number.isInteger(Number(value));
+};
+
+const fastOpenKey: Apply = (settings, value) => {
+  if (!/^[\da-f]{1,8}(-[\da-f]{1,8}){3}(,[\da-f]{1,8}(-[\da-f]{1,8}){3})?$/i.test(value)) return false;
+  settings.fastOpenKey = value;
+  settings.config.fastOpenKey = value;
+  return true;
+};
 
 const oneOf =
   (...values: string[]): Apply =>
@@ -121,6 +133,7 @@ const table: Readonly<Record<string, Apply>> = {
   'net.ipv4.tcp_congestion_control': congestion,
   'net.ipv4.tcp_slow_start_after_idle': idleWindow,
   'net.ipv4.tcp_fastopen': fastOpen,
+  'net.ipv4.tcp_fastopen_key': fastOpenKey,
   'net.ipv4.tcp_mtu_probing': oneOf('0'),
   'net.ipv4.tcp_dsack': oneOf('1'),
   'net.ipv4.tcp_reordering': oneOf('3'),
@@ -142,7 +155,7 @@ const table: Readonly<Record<string, Apply>> = {
 const ignored = new Set(
   (
     'no_metrics_save no_ssthresh_metrics_save autocorking limit_output_bytes min_tso_segs fack tso_win_divisor ' +
-    'tso_rtt_log pacing_ss_ratio pacing_ca_ratio moderate_rcvbuf fastopen_key fastopen_blackhole_timeout_sec ' +
+    'tso_rtt_log pacing_ss_ratio pacing_ca_ratio moderate_rcvbuf fastopen_blackhole_timeout_sec ' +
     'probe_interval probe_threshold base_mss min_snd_mss mtu_probe_floor ecn_fallback challenge_ack_limit ' +
     'invalid_ratelimit mem max_syn_backlog retries1 orphan_retries comp_sack_nr comp_sack_delay_ns ' +
     'comp_sack_slack_ns min_rtt_wlen early_demux backlog_ack_defer max_tw_buckets tw_reuse tw_reuse_delay ' +

@@ -1,19 +1,24 @@
 // Reading and writing, blocking or not.
 import * as L from '../core/layout.js';
-import { Unsupported, type Value } from './ast.js';
-import { CODE_COPIED, ORIGIN_ZEROCOPY, zeroCopySent } from './error-queue.js';
+import { Mismatch, Unsupported, type Value } from './ast.js';
+import { noticeControl, zeroCopySent } from './error-queue.js';
 import type { Machine } from './machine.js';
-import { checkControl, isNull, messageBytes } from './message.js';
+import { type Control, checkControl, isNull, messageBytes } from './message.js';
 import { bufferBytes, maySend, type SendState } from './send-buffer.js';
 import type { Socket } from './socket.js';
 import type { Attempt, CallContext, SocketView } from './sockets.js';
 import { named } from './symbols.js';
+import { arrivedAt, OPT_TSONLY, stampWritten } from './timestamping.js';
 import { member } from './values.js';
 
 export interface Transfer {
-  read(x: CallContext, s: Socket, count: number, flags: number): Attempt;
-  write(x: CallContext, s: Socket, total: number, flags: number): Attempt;
+  /** `inside`: from or into the stack's own memory, not the buffer that the second argument names. */
+  read(x: CallContext, s: Socket, count: number, flags: number, inside?: boolean): Attempt;
+  /** `stamps`: SOF_TIMESTAMPING_… of this write, null for what the socket is set to. */
+  write(x: CallContext, s: Socket, total: number, flags: number, stamps?: number | null, inside?: boolean): Attempt;
   receiveMessage(x: CallContext, s: Socket, message: Value | undefined, flags: number): Attempt;
+  /** Queues up to `bytes` in the core, with SEND_… flags. Returns how many. */
+  queue(s: Socket, bytes: number, flags: number, urgent: boolean): number;
   /** The socket's error, which is told once. */
   takeError(s: Socket): number;
 }
@@ -31,6 +36,14 @@ const MSG_EOR = named('MSG_EOR');
 const MSG_OOB = named('MSG_OOB');
 const MSG_ZEROCOPY = named('MSG_ZEROCOPY');
 const MSG_ERRQUEUE = named('MSG_ERRQUEUE');
+const MSG_TRUNC = named('MSG_TRUNC');
+
+/** Compares the flags that a script expects of a received message, if it says any but what the call itself had. */
+function checkFlags(x: CallContext, message: Value | undefined, flags: number): void {
+  const expected = member(message, 'msg_flags');
+  if (expected === null || expected === flags || expected === MSG_ERRQUEUE) return;
+  throw new Mismatch(x.line, `the message flags are 0x${flags.toString(16)}`);
+}
 
 export function createTransfer(machine: Machine, view: SocketView): Transfer {
   const { core } = machine;
@@ -59,7 +72,7 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
   /** Bytes that the last buffer still takes, whatever the limits: what of it has not been sent may grow to full size. */
   function tailRoom(s: Socket, state: SendState): number {
     if (state.notSentBytes === 0 || s.tail.closed) return 0;
-    const end = s.zeroCopy.writtenBytes;
+    const end = s.writtenBytes;
     const begin = Math.max(s.tail.start, end - state.notSentBytes);
     return Math.max(bufferBytes(state) - (end - begin), 0);
   }
@@ -81,16 +94,24 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
       if (result === -L.EAGAIN) break;
       if (result < 0) return queued > 0 ? queued : result;
       queued += size;
-      s.zeroCopy.writtenBytes += size;
+      s.writtenBytes += size;
     }
     return queued;
   }
 
-  function write(x: CallContext, s: Socket, total: number, flags: number): Attempt {
+  function write(
+    x: CallContext,
+    s: Socket,
+    total: number,
+    flags: number,
+    stamps: number | null = null,
+    inside = false,
+  ): Attempt {
     const block = !s.nonblocking && (flags & MSG_DONTWAIT) === 0;
     let written = 0;
     let pushed = 0;
     let waits = false;
+    let early = false;
 
     /** SEND_… for the buffer that ends here: as tcp_sendmsg() marks them. */
     function marks(left: number, halfWindow: number, full: boolean): number {
@@ -103,10 +124,17 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
     return () => {
       if (written === 0) {
         if (s.error) return -takeError(s);
-        if (s.state === 'connecting') return block ? null : -L.EAGAIN;
+        if (s.state === 'connecting') {
+          if (!block) return -L.EAGAIN;
+          // The acknowledgment of the SYN-ACK waits for what is to be written.
+          if (!early) written = queue(s, Math.min(total, CHUNK_BYTES), 0, false);
+          early = true;
+          return null;
+        }
         if (s.state !== 'connected' || s.writeShut || s.closed) return -L.EPIPE;
-        if (total > 0 && isNull(x.event.args[1])) return -L.EFAULT;
-      } else if (s.state !== 'connected') return written;
+        if (total > 0 && !inside && isNull(x.event.args[1])) return -L.EFAULT;
+      } else if (s.state === 'connecting') return null;
+      else if (s.state !== 'connected') return early && s.error ? -takeError(s) : written;
       // A writer that waits is woken when the socket is writable again, not by the first byte of room.
       if (waits && !view.writable(s)) return null;
       while (written < total) {
@@ -114,7 +142,7 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
         const room = tailRoom(s, state);
         if (room === 0 && !maySend(state, s.sendLimits)) break;
         const size = Math.min(total - written, room || bufferBytes(state));
-        if (room === 0) s.tail = { start: s.zeroCopy.writtenBytes, closed: false };
+        if (room === 0) s.tail = { start: s.writtenBytes, closed: false };
         const after = {
           ...state,
           queuedBytes: state.queuedBytes + size,
@@ -139,24 +167,28 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
         if (written === 0) return -L.EAGAIN;
       }
       if (flags & MSG_EOR) s.tail.closed = true;
-      if (flags & MSG_ZEROCOPY && s.zeroCopy.on) zeroCopySent(s.zeroCopy);
+      if (flags & MSG_ZEROCOPY && s.zeroCopy.on) zeroCopySent(s);
+      stampWritten(s.stamps, s.writtenBytes, stamps, s.tail.start);
       return written;
     };
   }
 
-  function read(x: CallContext, s: Socket, count: number, flags: number): Attempt {
+  function read(x: CallContext, s: Socket, count: number, flags: number, inside = false): Attempt {
     const block = !s.nonblocking && (flags & MSG_DONTWAIT) === 0;
     return () => {
-      if (s.state === 'new' || s.state === 'listening') return -L.ENOTCONN;
+      if (s.state === 'new' || s.state === 'listening' || s.state === 'deferred') return -L.ENOTCONN;
       if (s.state === 'connecting') return block ? null : -L.EAGAIN;
       const least = flags & MSG_WAITALL ? count : Math.min(s.readLeast, count);
       const ready = view.available(s);
       const ended = s.eof || s.readShut || s.state === 'dead' || s.closed;
       if (ready > 0 && (ready >= least || ended || !block)) {
-        if (isNull(x.event.args[1]) && count > 0) return -L.EFAULT;
+        if (!inside && isNull(x.event.args[1]) && count > 0) return -L.EFAULT;
         const bytes = Math.min(ready, count);
         if (bytes > 0) fetch(s, bytes);
-        if (!(flags & MSG_PEEK)) s.unread -= bytes;
+        if (!(flags & MSG_PEEK)) {
+          s.unread -= bytes;
+          s.readBytes += bytes;
+        }
         return bytes;
       }
       if (s.error) return -takeError(s);
@@ -177,8 +209,11 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
       if (result === null || result < 0) return result;
       // With nothing left, a FIN that has come counts as one.
       const left = view.available(s) || (s.eof ? 1 : 0);
-      const inq = { level: named('SOL_TCP'), type: named('TCP_CM_INQ'), data: left };
-      checkControl(message, s.tellsQueue ? [inq] : [], x.line);
+      const came: Control[] = [];
+      const atUs = arrivedAt(s.stamps, s.readBytes);
+      if (atUs !== null) came.push({ level: named('SOL_SOCKET'), type: named('SCM_TIMESTAMPING'), data: { atUs } });
+      if (s.tellsQueue) came.push({ level: named('SOL_TCP'), type: named('TCP_CM_INQ'), data: left });
+      checkControl(message, came, x.line, x.settings.toleranceUs);
       return result;
     };
   }
@@ -186,21 +221,15 @@ export function createTransfer(machine: Machine, view: SocketView): Transfer {
   /** The oldest notice of the error queue. It never blocks. */
   function errorQueueAttempt(x: CallContext, s: Socket, message: Value | undefined): Attempt {
     return () => {
-      const notice = s.zeroCopy.notices.shift();
+      const notice = s.notices.shift();
       if (notice === undefined) return -L.EAGAIN;
-      const data = {
-        ee_errno: 0,
-        ee_origin: ORIGIN_ZEROCOPY,
-        ee_type: 0,
-        ee_code: CODE_COPIED,
-        ee_info: notice.first,
-        ee_data: notice.last,
-      };
-      // By the names CMSG_LEVEL_IP and CMSG_TYPE_RECVERR, whatever the version of IP.
-      checkControl(message, [{ level: named('SOL_IP'), type: named('IP_RECVERR'), data }], x.line);
+      // Without OPT_TSONLY the sent packet comes with its stamp, for which there is no room here.
+      const cut = notice.kind === 'stamp' && !(s.stamps.flags & OPT_TSONLY);
+      checkFlags(x, message, MSG_ERRQUEUE | (cut ? MSG_TRUNC : 0));
+      checkControl(message, noticeControl(notice), x.line, x.settings.toleranceUs);
       return 0;
     };
   }
 
-  return { read, write, receiveMessage, takeError };
+  return { read, write, receiveMessage, queue, takeError };
 }

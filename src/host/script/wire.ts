@@ -69,10 +69,10 @@ export function optionsText(options: readonly TcpOption[]): string {
         return `sack ${option.blocks.map(([from, to]) => `${from}:${to}`).join(' ')}`;
       case 'TS':
         return `TS val ${option.val ?? '...'} ecr ${option.ecr ?? '...'}`;
+      case 'md5':
+        return `md5 ${option.digest}`;
       case 'FO':
-        return `FO ${option.cookie}`.trim();
-      case 'raw':
-        return option.text;
+        return `${option.experiment ? 'FOEXP' : 'FO'} ${option.cookie}`.trim();
       default:
         return option.kind;
     }
@@ -115,11 +115,14 @@ export function encodeOptions(options: readonly TcpOption[]): Uint8Array {
         word(option.val ?? 0);
         word(option.ecr ?? 0);
         break;
-      case 'FO':
-        bytes.push(34, 2 + option.cookie.length / 2, ...Buffer.from(option.cookie, 'hex'));
+      case 'md5':
+        bytes.push(19, 18, ...Buffer.from(option.digest, 'hex'));
         break;
-      case 'raw':
-        bytes.push(...option.bytes);
+      case 'FO':
+        // RFC 6994: an experimental option begins with a magic number.
+        if (option.experiment) bytes.push(254, 4 + option.cookie.length / 2, 0xf9, 0x89);
+        else bytes.push(34, 2 + option.cookie.length / 2);
+        bytes.push(...Buffer.from(option.cookie, 'hex'));
         break;
     }
   }
@@ -142,9 +145,11 @@ function decodeOptions(bytes: Uint8Array): TcpOption[] {
     else if (kind === 3) options.push({ kind: 'wscale', value: bytes[at + 2] });
     else if (kind === 4) options.push({ kind: 'sackOK' });
     else if (kind === 8) options.push({ kind: 'TS', val: dv.getUint32(at + 2), ecr: dv.getUint32(at + 6) });
-    else if (kind === 34)
-      options.push({ kind: 'FO', cookie: Buffer.from(bytes.slice(at + 2, at + length)).toString('hex') });
-    else if (kind === 5) {
+    else if (kind === 34 || kind === 254) {
+      const experiment = kind === 254;
+      const cookie = Buffer.from(bytes.slice(at + (experiment ? 4 : 2), at + length)).toString('hex');
+      options.push({ kind: 'FO', cookie, experiment });
+    } else if (kind === 5) {
       const blocks: [number, number][] = [];
       for (let b = at + 2; b + 8 <= at + length; b += 8) blocks.push([dv.getUint32(b), dv.getUint32(b + 4)]);
       options.push({ kind: 'sack', blocks });
@@ -190,7 +195,7 @@ export function ipPacket(ends: Ends, protocol: number, l4Bytes: number, marks: M
 }
 
 /** Sum of the pseudo-header (RFC 9293 §3.1, RFC 8200 §8.1). */
-function pseudoSum(ends: Ends, protocol: number, l4Bytes: number): number {
+export function pseudoSum(ends: Ends, protocol: number, l4Bytes: number): number {
   let sum = protocol + (l4Bytes >>> 16) + (l4Bytes & 0xffff);
   for (const address of [ends.src, ends.dst]) {
     for (let i = 0; i < address.length; i += 2) sum += (address[i] << 8) | address[i + 1];

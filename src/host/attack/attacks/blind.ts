@@ -14,10 +14,10 @@ const COUNTERS = [
 const A_TURN = 64;
 
 /** Goes through all sequence numbers in steps smaller than the window. */
-function sweep(world: World, full: boolean, flags: number, length: number): void {
+export function sweep(world: World, full: boolean, flags: number, length: number): void {
   const { clientPort } = watch(world, world.legitimate.handle);
   const step = full ? 2048 : 32768;
-  const shape = { src: CLIENT_IP, srcPort: clientPort, dstPort: ECHO, flags, length };
+  const shape = { src: world.ip.client, srcPort: clientPort, dstPort: ECHO, flags, length };
   const template = segment(length > 0 ? { ...shape, fill: 0xee } : shape);
   const start = world.r.u32();
   let batch: Uint8Array[] = [];

@@ -30,8 +30,8 @@ function somewhere(world: World): number {
 }
 
 /** SYNs, and a look at the options of what is opened meanwhile. */
-function synFlood(world: World, count: number, source: () => number): void {
-  const template = segment({ dstPort: ECHO, flags: SYN, options: SYN_OPTIONS });
+export function synFlood(world: World, count: number, source: () => number, from = world.ip.attacker): void {
+  const template = segment({ src: from, dstPort: ECHO, flags: SYN, options: SYN_OPTIONS });
   let carried = 0;
   let bare = 0;
   const known = new Set(world.served.keys());

@@ -15,7 +15,7 @@ const PMTU_LEAST = 552;
 const OVERHEAD = 20 + 20 + 12;
 
 /** The server's handle of the client's long connection. */
-function victim(world: World, clientPort: number): number {
+export function victim(world: World, clientPort: number): number {
   for (const handle of world.served.keys()) {
     if (world.info(handle, L.INFO_remote_port) === clientPort) return handle;
   }

@@ -4,7 +4,8 @@ import { acks } from './acks.js';
 import { blind } from './blind.js';
 import { floods } from './flood.js';
 import { icmps } from './icmp.js';
+import { ipv6 } from './ipv6.js';
 import { reassembly } from './reassembly.js';
 import { windows } from './window.js';
 
-export const attacks: readonly Attack[] = [...blind, ...floods, ...acks, ...windows, ...reassembly, ...icmps];
+export const attacks: readonly Attack[] = [...blind, ...floods, ...acks, ...windows, ...reassembly, ...icmps, ...ipv6];
