@@ -9,6 +9,7 @@
         "error.cc",
         "iface.cc",
         "memif.cc",
+        "memif_rings.cc",
         "netlink.cc",
         "pool.cc",
         "port.cc",

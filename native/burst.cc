@@ -18,6 +18,12 @@ namespace {
 /** After so many turns in which the driver took nothing, ask whether anybody is there at all. */
 constexpr uint32_t kRefusalsUntilLinkCheck = 64;
 
+/**
+ * memif: what one turn takes at most, but a frame. The peer works on the answers to it while the next are taken: with more at a
+ * time the two take turns, and each waits for the other.
+ */
+constexpr uint32_t kEnoughBytes = 16 * 1024;
+
 struct Segment {
   uint32_t addr;
   uint32_t len;
@@ -59,6 +65,10 @@ uint32_t Port::burst() {
   uint32_t frames = 0;
   if (likely(deviceStarted_)) {
     if (likely(quiesce::enter(slot_))) {
+      if (unlikely(options_.memif && !ringsAreCurrent())) {
+        ringsGeneration_ = quiesce::generation.load(std::memory_order_relaxed);
+        rings_.refresh(*this);
+      }
       if (staged_ != 0 || load(CTL_TX_HEAD) != load(CTL_TX_TAIL)) transmit();
       frames = receive();
       quiesce::leave(slot_);
@@ -137,6 +147,11 @@ void Port::transmit() {
     store(CTL_TX_TAIL, head);
     return;
   }
+  // What is staged for the driver goes first.
+  if (rings_.attached() && staged_ == 0) {
+    transmitIntoRings();
+    return;
+  }
   for (;;) {
     while (staged_ < kStaged && tail != head) {
       const uint32_t segments = stageFrame(tail, head);
@@ -157,6 +172,36 @@ void Port::transmit() {
     refusals_ = 0;
     if (tail == head) break;
   }
+  store(CTL_TX_TAIL, tail);
+}
+
+/** What does not fit waits in the core's ring. */
+void Port::transmitIntoRings() {
+  const uint32_t head = load(CTL_TX_HEAD);
+  uint32_t tail = load(CTL_TX_TAIL);
+  rings_.beginSend();
+  while (tail != head) {
+    const Frame frame = frameAt(tail, head);
+    if (frame.segments == 0) break;
+    if (likely(frame.valid)) {
+      bool whole = true;
+      rings_.beginFrame();
+      for (uint32_t i = 0; whole && i < frame.segments; i++) {
+        const Segment segment = segmentAt(txRing_.entries, txRing_.mask, tail + i);
+        whole = rings_.append(reinterpret_cast<uint8_t*>(delta_ + segment.addr), segment.len);
+      }
+      if (unlikely(!whole)) {
+        counts_.txRefused++;
+        break;
+      }
+      rings_.finishFrame();
+    } else {
+      counts_.txInvalid++;
+    }
+    completeSegments(tail, frame.segments);
+    tail += frame.segments;
+  }
+  rings_.endSend();
   store(CTL_TX_TAIL, tail);
 }
 
@@ -186,7 +231,7 @@ void Port::discardTransmit() {
   store(CTL_TX_TAIL, tail);
 }
 
-uint32_t Port::stageFrame(uint32_t tail, uint32_t head) {
+Port::Frame Port::frameAt(uint32_t tail, uint32_t head) const {
   uint32_t segments = 0;
   uint64_t bytes = 0;
   bool whole = false;
@@ -209,17 +254,25 @@ uint32_t Port::stageFrame(uint32_t tail, uint32_t head) {
       whole = true;
     }
   }
-  if (!whole) return 0;
   const uint32_t unclaimed = load(CTL_DONE_HEAD) - load(CTL_DONE_TAIL);
-  if (unclaimed + inFlight_ + segments > doneRing_.size) return 0;
+  if (!whole || unclaimed + inFlight_ + segments > doneRing_.size) return {};
   const uint64_t mostBytes = cut && tso() ? RTE_ETHER_HDR_LEN + UINT16_MAX : options_.frameBytes;
-  if (unlikely(!valid || bytes > mostBytes)) {
+  return {segments, flags, static_cast<uint32_t>(bytes), valid && bytes <= mostBytes};
+}
+
+uint32_t Port::stageFrame(uint32_t tail, uint32_t head) {
+  const Frame whole = frameAt(tail, head);
+  const uint32_t segments = whole.segments;
+  const uint32_t flags = whole.flags;
+  if (segments == 0) return 0;
+  if (unlikely(!whole.valid)) {
     counts_.txInvalid++;
     completeSegments(tail, segments);
     return segments;
   }
+  const bool cut = (flags & TXF_TSO) != 0;
   const bool lend = multiSegment_ || (segments == 1 && lendsSingle_);
-  rte_mbuf* frame = lend ? chain(tail, segments, cut) : gather(tail, segments, static_cast<uint32_t>(bytes));
+  rte_mbuf* frame = lend ? chain(tail, segments, cut) : gather(tail, segments, whole.bytes);
   if (unlikely(!frame)) {
     counts_.txNoSegment++;
     return 0;
@@ -325,7 +378,8 @@ bool Port::requestOffload(rte_mbuf* frame, uint32_t flags, uint32_t lengths) {
 
 uint32_t Port::receive() {
   rte_mbuf* frames[kMaxBurst];
-  const uint32_t received = rte_eth_rx_burst(port_, 0, frames, static_cast<uint16_t>(rxLimit_));
+  const uint32_t received = rings_.attached() ? receiveFromRings(frames)
+                                              : rte_eth_rx_burst(port_, 0, frames, static_cast<uint16_t>(rxLimit_));
   uint32_t written = 0;
   for (uint32_t i = 0; i < received; i++) {
     rte_mbuf* frame = frames[i];
@@ -345,6 +399,13 @@ uint32_t Port::receive() {
   }
   lentCount_ += written;
   return written;
+}
+
+uint32_t Port::receiveFromRings(rte_mbuf** frames) {
+  const auto received = rings_.receive(pool_.mempool(), frames, rxLimit_, kEnoughBytes, options_.frameBytes);
+  counts_.rxTooLong += received.tooLong;
+  counts_.rxInvalid += received.invalid;
+  return received.frames;
 }
 
 /** The core takes frames of one piece. A peer that splits them costs a copy, which is counted. */

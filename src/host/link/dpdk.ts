@@ -261,6 +261,7 @@ function planMemif(uri: Extract<DpdkUri, { scheme: 'memif' }>, plan: Plan): Plan
     driver: 'net_memif',
     args: `role=${uri.role},id=${uri.id},socket=${path},socket-abstract=no,rsize=${uri.rings},bsize=${slotBytes},mac=${mac}`,
     memif: true,
+    stream: uri.stream,
     ...(uri.role === 'server' ? { socketPath: path } : {}),
   };
   plan.description = `shared memory, ${uri.role} of ${path}`;
