@@ -17,6 +17,7 @@ namespace lunet::memif {
 namespace {
 
 constexpr uint32_t kLine = 64;
+constexpr uint32_t kPage = 4096;
 /** Shorter pieces, headers above all, are sooner in the peer's hands through the cache. */
 constexpr uint32_t kLeastStreamedBytes = 512;
 
@@ -57,7 +58,7 @@ Descriptor snapshot(const Descriptor& shared) {
 }
 
 bool within(const Region& region, const Descriptor& descriptor) {
-  return static_cast<uint64_t>(descriptor.offset) + descriptor.length <= region.bytes;
+  return descriptor.region == 0 && static_cast<uint64_t>(descriptor.offset) + descriptor.length <= region.bytes;
 }
 
 }  // namespace
@@ -73,7 +74,8 @@ Rings::Side Rings::sideOf(DriverQueue* queue) const {
   if (!queue || queue->region != 0 || queue->log2RingSize == 0 || queue->log2RingSize > kMaxLog2Size) return {};
   const uint32_t size = 1u << queue->log2RingSize;
   const uint64_t end = static_cast<uint64_t>(queue->ringOffset) + sizeof(Ring) + static_cast<uint64_t>(size) * sizeof(Descriptor);
-  if (queue->ringOffset % kLine != 0 || end > region_.bytes) return {};
+  // A zero-copy client has its buffers elsewhere: its first region ends with the rings, at the end of a page.
+  if (queue->ringOffset % kLine != 0 || end + kPage > region_.bytes) return {};
   auto* ring = reinterpret_cast<Ring*>(region_.at + queue->ringOffset);
   if (ring->cookie != kCookie) return {};
   return {queue, ring, size};
@@ -119,12 +121,6 @@ Rings::Received Rings::receive(rte_mempool* pool, rte_mbuf** frames, uint32_t mo
       bool more = true;
       while (more && taken + slots < pending) {
         const Descriptor descriptor = snapshot(side.at(static_cast<uint16_t>(begin + taken + slots)));
-        if (unlikely(descriptor.region != 0)) {
-          // A zero-copy client's buffers: the driver knows where they are.
-          rte_pktmbuf_free(frame);
-          detach();
-          goto publish;
-        }
         slots++;
         more = (descriptor.flags & kNext) != 0;
         valid = valid && within(region_, descriptor);
@@ -148,7 +144,6 @@ Rings::Received Rings::receive(rte_mempool* pool, rte_mbuf** frames, uint32_t mo
       total += bytes;
     }
   }
-publish:
   const auto now = static_cast<uint16_t>(begin + taken);
   if (fromClient) {
     queue.lastHead = now;
@@ -196,11 +191,8 @@ bool Rings::nextSlot() {
   descriptor_ = &transmit_.at(static_cast<uint16_t>(slot_ + used_));
   Descriptor own = snapshot(*descriptor_);
   if (transmit_.queue->fromClient()) own.length = slotBytes_;
-  if (unlikely(own.region != 0 || own.length == 0 || !within(region_, own))) {
-    // Not ours to write to; the driver may know better.
-    detach();
-    return false;
-  }
+  // A peer that offers what is not there gets nothing.
+  if (unlikely(own.length == 0 || !within(region_, own))) return false;
   used_++;
   to_ = region_.at + own.offset;
   room_ = own.length;
@@ -243,7 +235,7 @@ void Rings::finishFrame() {
 }
 
 void Rings::endSend() {
-  if (!attached() || slot_ == firstSlot_) return;
+  if (slot_ == firstSlot_) return;
   Ring& ring = *transmit_.ring;
   DriverQueue& queue = *transmit_.queue;
   if (stream_) fenceStreams();

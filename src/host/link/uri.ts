@@ -228,7 +228,7 @@ function parseScheme(scheme: string, common: Common, parameters: Parameters): Pa
         id: parameters.number('id', 0, 0x7fffffff) ?? 0,
         rings: parameters.number('rings', 4, MAX_RINGS) ?? DEFAULT_RINGS,
         slotBytes: parameters.number('bsize', 64, 65472),
-        stream: parameters.onOff('stream') ?? true,
+        stream: parameters.onOff('stream') ?? false,
       };
     }
     case 'xdp':
