@@ -44,7 +44,7 @@ const MEMIF_RETRY_MS = 50;
 const WAKEUP_CHECK_MS = 50;
 /** Kernel drivers that hand over frames whose TCP checksum a local sender left for hardware that does not exist. */
 const PARTIAL_CHECKSUM_DRIVERS = new Set(['veth', 'tun', 'bridge', 'virtio_net']);
-const SHARED_RINGS = '1 on transmit, 1 on receive (by the driver, into and out of the shared rings)';
+const SHARED_RINGS = '1 on transmit, 1 on receive (into and out of the shared rings)';
 
 /** The shim stamps CLOCK_MONOTONIC, as process.hrtime() does; performance.now() is cheaper and begins later. */
 const CLOCK_OFFSET_NS = Number(process.hrtime.bigint()) - performance.now() * 1e6;
