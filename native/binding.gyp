@@ -16,6 +16,7 @@
         "port_js.cc",
         "quiesce.cc",
         "residue.cc",
+        "stage.cc",
         "thread.cc",
         "wakeup.cc",
         "xdp.cc",

@@ -3,6 +3,7 @@
 
 #include <rte_ethdev.h>
 
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
@@ -162,7 +163,11 @@ class Port {
   rte_mbuf* gather(uint32_t tail, uint32_t segments, uint32_t bytes);
   bool requestOffload(rte_mbuf* frame, uint32_t flags, uint32_t lengths);
   void completeSegments(uint32_t tail, uint32_t segments);
-  void complete(uint32_t addr);
+  void complete(uint32_t addr) {
+    const uint32_t head = load(CTL_DONE_HEAD);
+    memcpy(doneRing_.entries + static_cast<size_t>(head & doneRing_.mask) * 4, &addr, 4);
+    store(CTL_DONE_HEAD, head + 1);
+  }
   void dropStagedWhenDown();
   void discardTransmit();
   uint32_t receive();
