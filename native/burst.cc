@@ -1,15 +1,13 @@
 // The hot path: one call per loop turn. It allocates nothing, calls nothing back and trusts no descriptor.
 
-#include <rte_cycles.h>
 #include <rte_ether.h>
-#include <rte_ip.h>
-#include <rte_tcp.h>
 #include <time.h>
 
 #include <algorithm>
 #include <cstring>
 
 #include "port.h"
+#include "segment.h"
 
 namespace lunet {
 
@@ -18,31 +16,11 @@ namespace {
 /** After so many turns in which the driver took nothing, ask whether anybody is there at all. */
 constexpr uint32_t kRefusalsUntilLinkCheck = 64;
 
-struct Segment {
-  uint32_t addr;
-  uint32_t len;
-  uint32_t flags;
-  uint32_t offload;
-
-  /** Bytes of headers at its beginning, when it is a TCP frame's first: payload may follow them in the same segment. */
-  uint32_t headers() const { return (offload & 0xff) + ((offload >> 8) & 0xff) + ((offload >> 16) & 0xff); }
-};
-
-inline Segment segmentAt(const uint8_t* entries, uint32_t mask, uint32_t index) {
-  const uint8_t* at = entries + static_cast<size_t>(index & mask) * TXD_SIZE;
-  Segment segment;
-  memcpy(&segment.addr, at + TXD_ADDR, 4);
-  memcpy(&segment.len, at + TXD_LEN, 4);
-  memcpy(&segment.flags, at + TXD_FLAGS, 4);
-  memcpy(&segment.offload, at + TXD_OFFLOAD, 4);
-  return segment;
-}
-
-inline uint32_t offloadAt(const uint8_t* entries, uint32_t mask, uint32_t index) {
-  uint32_t lengths;
-  memcpy(&lengths, entries + static_cast<size_t>(index & mask) * TXD_SIZE + TXD_OFFLOAD, 4);
-  return lengths;
-}
+/**
+ * memif: what one turn takes at most, but a frame. The peer works on the answers to it while the next are taken: with more at a
+ * time the two take turns, and each waits for the other.
+ */
+constexpr uint32_t kEnoughBytes = 16 * 1024;
 
 inline uint32_t receiveFlags(uint64_t offload) {
   uint32_t flags = 0;
@@ -59,6 +37,10 @@ uint32_t Port::burst() {
   uint32_t frames = 0;
   if (likely(deviceStarted_)) {
     if (likely(quiesce::enter(slot_))) {
+      if (unlikely(options_.memif && !ringsAreCurrent())) {
+        ringsGeneration_ = quiesce::generation.load(std::memory_order_relaxed);
+        rings_.refresh(*this);
+      }
       if (staged_ != 0 || load(CTL_TX_HEAD) != load(CTL_TX_TAIL)) transmit();
       frames = receive();
       quiesce::leave(slot_);
@@ -110,12 +92,6 @@ void Port::takeFreed() {
   store(CTL_FREE_TAIL, tail);
 }
 
-inline void Port::complete(uint32_t addr) {
-  const uint32_t head = load(CTL_DONE_HEAD);
-  memcpy(doneRing_.entries + static_cast<size_t>(head & doneRing_.mask) * 4, &addr, 4);
-  store(CTL_DONE_HEAD, head + 1);
-}
-
 void Port::segmentFreed(void*, void* opaque) {
   auto* segment = static_cast<SegmentPrivate*>(opaque);
   Port* port = segment->port;
@@ -135,6 +111,11 @@ void Port::transmit() {
   if (unlikely(head - tail > txRing_.size)) {
     counts_.txInvalid++;
     store(CTL_TX_TAIL, head);
+    return;
+  }
+  // What is staged for the driver goes first.
+  if (rings_.attached() && staged_ == 0) {
+    transmitIntoRings();
     return;
   }
   for (;;) {
@@ -157,6 +138,36 @@ void Port::transmit() {
     refusals_ = 0;
     if (tail == head) break;
   }
+  store(CTL_TX_TAIL, tail);
+}
+
+/** What does not fit waits in the core's ring. */
+void Port::transmitIntoRings() {
+  const uint32_t head = load(CTL_TX_HEAD);
+  uint32_t tail = load(CTL_TX_TAIL);
+  rings_.beginSend();
+  while (tail != head) {
+    const Frame frame = frameAt(tail, head);
+    if (frame.segments == 0) break;
+    if (likely(frame.valid)) {
+      bool whole = true;
+      rings_.beginFrame();
+      for (uint32_t i = 0; whole && i < frame.segments; i++) {
+        const Segment segment = segmentAt(txRing_.entries, txRing_.mask, tail + i);
+        whole = rings_.append(reinterpret_cast<uint8_t*>(delta_ + segment.addr), segment.len);
+      }
+      if (unlikely(!whole)) {
+        counts_.txRefused++;
+        break;
+      }
+      rings_.finishFrame();
+    } else {
+      counts_.txInvalid++;
+    }
+    completeSegments(tail, frame.segments);
+    tail += frame.segments;
+  }
+  rings_.endSend();
   store(CTL_TX_TAIL, tail);
 }
 
@@ -186,7 +197,7 @@ void Port::discardTransmit() {
   store(CTL_TX_TAIL, tail);
 }
 
-uint32_t Port::stageFrame(uint32_t tail, uint32_t head) {
+Port::Frame Port::frameAt(uint32_t tail, uint32_t head) const {
   uint32_t segments = 0;
   uint64_t bytes = 0;
   bool whole = false;
@@ -209,123 +220,16 @@ uint32_t Port::stageFrame(uint32_t tail, uint32_t head) {
       whole = true;
     }
   }
-  if (!whole) return 0;
   const uint32_t unclaimed = load(CTL_DONE_HEAD) - load(CTL_DONE_TAIL);
-  if (unclaimed + inFlight_ + segments > doneRing_.size) return 0;
+  if (!whole || unclaimed + inFlight_ + segments > doneRing_.size) return {};
   const uint64_t mostBytes = cut && tso() ? RTE_ETHER_HDR_LEN + UINT16_MAX : options_.frameBytes;
-  if (unlikely(!valid || bytes > mostBytes)) {
-    counts_.txInvalid++;
-    completeSegments(tail, segments);
-    return segments;
-  }
-  const bool lend = multiSegment_ || (segments == 1 && lendsSingle_);
-  rte_mbuf* frame = lend ? chain(tail, segments, cut) : gather(tail, segments, static_cast<uint32_t>(bytes));
-  if (unlikely(!frame)) {
-    counts_.txNoSegment++;
-    return 0;
-  }
-  if (flags & (TXF_IP_CSUM | TXF_TCP_CSUM)) {
-    if (unlikely(!requestOffload(frame, flags, offloadAt(txRing_.entries, txRing_.mask, tail)))) {
-      // Freeing it is its completion.
-      rte_pktmbuf_free(frame);
-      counts_.txInvalid++;
-      return segments;
-    }
-  }
-  stagedFrames_[staged_++] = frame;
-  return segments;
-}
-
-/**
- * A chain of mbufs that borrow the segments' memory; each gives it back by itself. `copyHeaders`: all but the first, which is
- * copied, for a frame to be cut: rte_gso, by which net_tap does it, takes over that mbuf's flags into mbufs that own their data.
- */
-rte_mbuf* Port::chain(uint32_t tail, uint32_t segments, bool copyHeaders) {
-  rte_mbuf* parts[TX_TSO_MAX_SEGS];
-  const uint32_t first = copyHeaders ? 1 : 0;
-  if (rte_pktmbuf_alloc_bulk(segmentPool_, parts + first, segments - first) != 0) return nullptr;
-  uint32_t bytes = 0;
-  if (copyHeaders) {
-    bytes = segmentAt(txRing_.entries, txRing_.mask, tail).len;
-    parts[0] = gather(tail, 1, bytes);
-    if (!parts[0]) {
-      rte_pktmbuf_free_bulk(parts + 1, segments - 1);
-      return nullptr;
-    }
-    parts[0]->next = segments > 1 ? parts[1] : nullptr;
-  }
-  for (uint32_t i = first; i < segments; i++) {
-    const Segment segment = segmentAt(txRing_.entries, txRing_.mask, tail + i);
-    rte_mbuf* part = parts[i];
-    auto* own = static_cast<SegmentPrivate*>(rte_mbuf_to_priv(part));
-    own->addr = segment.addr;
-    rte_mbuf_ext_refcnt_set(&own->shared, 1);
-    const uint32_t offset = segment.addr - zoneBase_;
-    const uint64_t iova = zones_.iova(offset >> ZONE_SHIFT) + (offset & (ZONE_BYTES - 1));
-    rte_pktmbuf_attach_extbuf(part, reinterpret_cast<void*>(delta_ + segment.addr), iova,
-                              static_cast<uint16_t>(segment.len), &own->shared);
-    part->data_len = static_cast<uint16_t>(segment.len);
-    part->next = i + 1 < segments ? parts[i + 1] : nullptr;
-    bytes += segment.len;
-  }
-  parts[0]->nb_segs = static_cast<uint16_t>(segments);
-  parts[0]->pkt_len = bytes;
-  inFlight_ += segments - first;
-  return parts[0];
-}
-
-/** One mbuf of the receive pool with a copy of the frame: AF_XDP sends those from its UMEM without another copy. */
-rte_mbuf* Port::gather(uint32_t tail, uint32_t segments, uint32_t bytes) {
-  rte_mbuf* frame = rte_pktmbuf_alloc(pool_.mempool());
-  if (!frame) return nullptr;
-  auto* to = rte_pktmbuf_mtod(frame, uint8_t*);
-  for (uint32_t i = 0; i < segments; i++) {
-    const Segment segment = segmentAt(txRing_.entries, txRing_.mask, tail + i);
-    memcpy(to, reinterpret_cast<void*>(delta_ + segment.addr), segment.len);
-    to += segment.len;
-    // The first segment is the headers, and payload where it lies right behind them.
-    if (i > 0) *linkCopiedBytes_ += segment.len;
-    else if (const uint32_t headers = segment.headers(); headers != 0) *linkCopiedBytes_ += segment.len - headers;
-    complete(segment.addr);
-  }
-  frame->data_len = static_cast<uint16_t>(bytes);
-  frame->pkt_len = bytes;
-  return frame;
-}
-
-/**
- * What the driver is to complete. `lengths`: TXD_OFFLOAD. False for lengths that do not fit the frame's first segment. With
- * TSO the driver also makes the IPv4 headers of the segments anew, so their checksums are its business too (rte_mbuf_core.h).
- */
-bool Port::requestOffload(rte_mbuf* frame, uint32_t flags, uint32_t lengths) {
-  const uint32_t l2 = lengths & 0xff;
-  const uint32_t l3 = lengths >> 8 & 0xff;
-  const uint32_t l4 = lengths >> 16 & 0xff;
-  if (l2 < RTE_ETHER_HDR_LEN || l3 < sizeof(rte_ipv4_hdr) || l4 < sizeof(rte_tcp_hdr) || l2 + l3 + l4 > frame->data_len) {
-    return false;
-  }
-  frame->l2_len = l2;
-  frame->l3_len = l3;
-  frame->l4_len = l4;
-  auto* ip = rte_pktmbuf_mtod_offset(frame, rte_ipv4_hdr*, l2);
-  const bool v4 = ip->version_ihl >> 4 == 4;
-  frame->ol_flags |= v4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6;
-  if (flags & TXF_TSO) {
-    const uint32_t mss = flags >> TXF_TSO_MSS_SHIFT;
-    if (!tso() || !v4 || mss == 0 || l2 + l3 + l4 + mss > options_.frameBytes) return false;
-    frame->tso_segsz = static_cast<uint16_t>(mss);
-    frame->ol_flags |= RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_IP_CKSUM;
-    ip->hdr_checksum = 0;
-    return true;
-  }
-  if (flags & TXF_IP_CSUM && v4) frame->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
-  if (flags & TXF_TCP_CSUM) frame->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM;
-  return true;
+  return {segments, flags, static_cast<uint32_t>(bytes), valid && bytes <= mostBytes};
 }
 
 uint32_t Port::receive() {
   rte_mbuf* frames[kMaxBurst];
-  const uint32_t received = rte_eth_rx_burst(port_, 0, frames, static_cast<uint16_t>(rxLimit_));
+  const uint32_t received = rings_.attached() ? receiveFromRings(frames)
+                                              : rte_eth_rx_burst(port_, 0, frames, static_cast<uint16_t>(rxLimit_));
   uint32_t written = 0;
   for (uint32_t i = 0; i < received; i++) {
     rte_mbuf* frame = frames[i];
@@ -345,6 +249,13 @@ uint32_t Port::receive() {
   }
   lentCount_ += written;
   return written;
+}
+
+uint32_t Port::receiveFromRings(rte_mbuf** frames) {
+  const auto received = rings_.receive(pool_.mempool(), frames, rxLimit_, kEnoughBytes, options_.frameBytes);
+  counts_.rxTooLong += received.tooLong;
+  counts_.rxInvalid += received.invalid;
+  return received.frames;
 }
 
 /** The core takes frames of one piece. A peer that splits them costs a copy, which is counted. */

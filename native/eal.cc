@@ -24,7 +24,7 @@ constexpr size_t kLogLines = 6;
 /** Without hugepages EAL's heap has a fixed size: queues and segment pools of a few ports. Touched pages only count. */
 constexpr const char* kNoHugeMegabytes = "256";
 
-// What malloc keeps instead of giving it back to the kernel: see docs/decisions/016.
+// What malloc keeps instead of giving it back to the kernel: see docs/decisions/017.
 constexpr int kKeptBytes = 128 << 20;
 constexpr int kMappedBytes = 32 << 20;
 constexpr int kGrownBytes = 16 << 20;

@@ -1,6 +1,5 @@
 #include "memif.h"
 
-#include <rte_interrupts.h>
 #include <rte_pause.h>
 #include <rte_version.h>
 #include <sys/socket.h>
@@ -14,40 +13,19 @@
 #include <cstring>
 #include <fstream>
 
+#include "memif_driver.h"
 #include "port.h"
 
 namespace lunet::memif {
 
 namespace {
 
-// A ring as the memif protocol lays it out in the region the two ends share.
-constexpr uint32_t kCookie = 0x3E31F20;
-constexpr size_t kFlagsAt = 4;
-constexpr size_t kHeadAt = 6;
-constexpr size_t kTailAt = 64;
-constexpr uint16_t kMaskInterrupt = 1;
 /** How DPDK names the region that holds the rings. */
 constexpr const char* kRegionName = "/memfd:memif_region_0 (deleted)";
 /** Looks at the ring after unmasking: the peer may have read the old flag just before it published a frame. */
 constexpr int kLooks = 64;
 
-// DPDK offers no receive interrupt for memif, though the protocol has one. The driver's queue, as DPDK 22.11 keeps it:
-// enough of it to find the ring and the event descriptor. Every field is checked before it is believed.
-struct DriverQueue {
-  void* mempool;
-  void* unused0;
-  uint32_t type;
-  uint16_t region;
-  uint16_t port;
-  uint32_t ringOffset;
-  uint16_t lastHead;
-  uint16_t lastTail;
-  void* buffers;
-  uint64_t packets;
-  uint64_t bytes;
-  rte_intr_handle* interrupt;
-};
-static_assert(offsetof(DriverQueue, interrupt) == 0x38, "layout of DPDK 22.11");
+// DPDK offers no receive interrupt for memif, though the protocol has one: see memif_driver.h.
 constexpr const char* kKnownVersion = "DPDK 22.11.";
 
 /** The ring may vanish at any moment, when the peer goes: it is read and written by calls that can fail. */
@@ -65,56 +43,25 @@ bool poke(uintptr_t at, T value) {
   return process_vm_writev(getpid(), &local, 1, &remote, 1, 0) == sizeof(T);
 }
 
-const DriverQueue* driverQueue(const Port& port) {
-  if (strncmp(rte_version(), kKnownVersion, strlen(kKnownVersion)) != 0) return nullptr;
-  const auto* queue = static_cast<const DriverQueue*>(port.driverRxQueue());
-  const bool known = queue && queue->mempool == port.pool().mempool() && queue->port == port.id() && queue->type <= 1;
-  return known ? queue : nullptr;
-}
-
 bool hasFrames(const DriverQueue& queue, uintptr_t ring) {
   uint16_t produced = 0;
-  const bool fromClient = queue.type == 0;
-  if (!peek(ring + (fromClient ? kHeadAt : kTailAt), &produced)) return false;
-  return produced != (fromClient ? queue.lastHead : queue.lastTail);
+  const size_t at = queue.fromClient() ? offsetof(Ring, head) : offsetof(Ring, tail);
+  if (!peek(ring + at, &produced)) return false;
+  return produced != (queue.fromClient() ? queue.lastHead : queue.lastTail);
 }
 
-bool isRing(uintptr_t at) {
-  uint32_t cookie = 0;
-  return peek(at, &cookie) && cookie == kCookie;
-}
-
-/**
- * The ring of this queue, looked for among the regions this process has mapped; 0 when it could be any of several. A
- * look at all regions takes a millisecond in a large process, so the port remembers what was found: a peer that went
- * has its region unmapped, and what is there instead has no cookie.
- */
-uintptr_t findRing(Port& port, const DriverQueue& queue) {
-  uintptr_t& known = port.memifRegion();
-  if (known != 0 && isRing(known + queue.ringOffset)) return known + queue.ringOffset;
-  known = 0;
-  std::ifstream maps("/proc/self/maps");
-  std::string line;
-  uintptr_t found = 0;
-  while (std::getline(maps, line)) {
-    if (line.size() < strlen(kRegionName) || line.compare(line.size() - strlen(kRegionName), std::string::npos, kRegionName) != 0) {
-      continue;
-    }
-    const uintptr_t region = strtoull(line.c_str(), nullptr, 16);
-    if (!isRing(region + queue.ringOffset)) continue;
-    if (found != 0) return 0;
-    found = region;
-  }
-  if (found == 0) return 0;
-  known = found;
-  return found + queue.ringOffset;
+/** The ring of the receive queue; 0 when it is not known. */
+uintptr_t receiveRing(const Port& port, const DriverQueue& queue) {
+  if (const uintptr_t known = port.knownReceiveRing(); known != 0) return known;
+  const Region region = findRegion(queue);
+  return region.at ? reinterpret_cast<uintptr_t>(region.at) + queue.ringOffset : 0;
 }
 
 bool setMask(uintptr_t ring, bool masked) {
   uint16_t flags = 0;
-  if (!peek(ring + kFlagsAt, &flags)) return false;
+  if (!peek(ring + offsetof(Ring, flags), &flags)) return false;
   flags = static_cast<uint16_t>(masked ? flags | kMaskInterrupt : flags & ~kMaskInterrupt);
-  return poke(ring + kFlagsAt, flags);
+  return poke(ring + offsetof(Ring, flags), flags);
 }
 
 void drain(int fd) {
@@ -122,7 +69,43 @@ void drain(int fd) {
   if (fd >= 0 && read(fd, &count, sizeof count) < 0) return;
 }
 
+DriverQueue* knownQueue(const Port& port, void* at) {
+  if (strncmp(rte_version(), kKnownVersion, strlen(kKnownVersion)) != 0) return nullptr;
+  auto* queue = static_cast<DriverQueue*>(at);
+  return queue && queue->port == port.id() && queue->type <= 1 ? queue : nullptr;
+}
+
 }  // namespace
+
+DriverQueue* receiveQueue(const Port& port) {
+  DriverQueue* queue = knownQueue(port, port.driverRxQueue());
+  return queue && queue->mempool == port.pool().mempool() ? queue : nullptr;
+}
+
+DriverQueue* transmitQueue(const Port& port) {
+  DriverQueue* queue = knownQueue(port, port.driverTxQueue());
+  const DriverQueue* other = receiveQueue(port);
+  return queue && other && queue->device == other->device ? queue : nullptr;
+}
+
+Region findRegion(const DriverQueue& queue) {
+  std::ifstream maps("/proc/self/maps");
+  std::string line;
+  Region found;
+  while (std::getline(maps, line)) {
+    if (line.size() < strlen(kRegionName) || line.compare(line.size() - strlen(kRegionName), std::string::npos, kRegionName) != 0) {
+      continue;
+    }
+    char* rest = nullptr;
+    const uintptr_t begin = strtoull(line.c_str(), &rest, 16);
+    const uintptr_t end = strtoull(rest + 1, nullptr, 16);
+    uint32_t cookie = 0;
+    if (!peek(begin + queue.ringOffset, &cookie) || cookie != kCookie) continue;
+    if (found.at) return {};
+    found = {reinterpret_cast<uint8_t*>(begin), end - begin};
+  }
+  return found;
+}
 
 Outcome clearStaleSocket(const std::string& path) {
   struct stat status;
@@ -148,10 +131,10 @@ Outcome clearStaleSocket(const std::string& path) {
 }
 
 int unmaskInterrupt(Port& port) {
-  const DriverQueue* queue = port.linkUp() ? driverQueue(port) : nullptr;
+  const DriverQueue* queue = port.linkUp() ? receiveQueue(port) : nullptr;
   if (!queue) return -1;
   const int fd = rte_intr_fd_get(queue->interrupt);
-  const uintptr_t ring = fd >= 0 ? findRing(port, *queue) : 0;
+  const uintptr_t ring = fd >= 0 ? receiveRing(port, *queue) : 0;
   if (ring == 0) return -1;
   drain(fd);
   if (!setMask(ring, false)) return -1;
@@ -167,18 +150,18 @@ int unmaskInterrupt(Port& port) {
 }
 
 void maskInterrupt(Port& port) {
-  const DriverQueue* queue = driverQueue(port);
-  const uintptr_t ring = queue ? findRing(port, *queue) : 0;
+  const DriverQueue* queue = receiveQueue(port);
+  const uintptr_t ring = queue ? receiveRing(port, *queue) : 0;
   if (ring == 0) return;
   setMask(ring, true);
   drain(rte_intr_fd_get(queue->interrupt));
 }
 
-bool interruptMasked(Port& port) {
-  const DriverQueue* queue = port.linkUp() ? driverQueue(port) : nullptr;
-  const uintptr_t ring = queue ? findRing(port, *queue) : 0;
+bool interruptMasked(const Port& port) {
+  const DriverQueue* queue = port.linkUp() ? receiveQueue(port) : nullptr;
+  const uintptr_t ring = queue ? receiveRing(port, *queue) : 0;
   uint16_t flags = kMaskInterrupt;
-  return ring == 0 || !peek(ring + kFlagsAt, &flags) || (flags & kMaskInterrupt) != 0;
+  return ring == 0 || !peek(ring + offsetof(Ring, flags), &flags) || (flags & kMaskInterrupt) != 0;
 }
 
 }  // namespace lunet::memif

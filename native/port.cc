@@ -30,6 +30,8 @@ constexpr unsigned kQueueRetryUs = 5000;
 constexpr uint64_t kChecksumOffloads = RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
 constexpr uint64_t kRxChecksumOffloads = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM;
 
+std::atomic<unsigned> openMemifPorts{0};
+
 std::string uniqueName(const std::string& driver) {
   static std::atomic<unsigned> next{0};
   return driver + "_lunet" + std::to_string(next++);
@@ -68,6 +70,8 @@ void closeXdpSockets(const std::vector<int>& fds) {
 
 Port::~Port() { close(); }
 
+unsigned Port::memifPorts() { return openMemifPorts.load(std::memory_order_relaxed); }
+
 Outcome Port::open() {
   std::lock_guard guard(eal::lock());
   eal::Options settings;
@@ -103,6 +107,7 @@ Outcome Port::open() {
     return failed(options_.driver + " did not accept " + (options_.pci.empty() ? options_.args : options_.pci), result, hint);
   }
   opened_ = true;
+  if (options_.memif) openMemifPorts++;
   deviceFds_ = openedSince(fdsBefore);
   if (!options_.socketPath.empty()) residue::addFile(options_.socketPath);
   result = rte_eth_dev_get_port_by_name(name_.c_str(), &port_);
@@ -299,6 +304,7 @@ void Port::close() {
       rte_eth_dev_close(port_);
     }
     if (!options_.socketPath.empty()) residue::removeFile(options_.socketPath);
+    if (options_.memif) openMemifPorts--;
     opened_ = false;
   }
   xdp_.reset();

@@ -3,12 +3,14 @@
 
 #include <rte_ethdev.h>
 
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "error.h"
 #include "layout.h"
+#include "memif_rings.h"
 #include "pool.h"
 #include "quiesce.h"
 #include "xdp.h"
@@ -28,6 +30,8 @@ struct PortOptions {
   /** AF_XDP: the interface the program is attached to. */
   std::string xdpInterface;
   bool memif = false;
+  /** memif: frames are written past the cache. */
+  bool stream = false;
   /** The driver takes chains of segments although it does not say so. */
   bool forceMultiSegment = false;
   /** Checksum offload in both directions, and TSO, are used where the driver has them. */
@@ -60,12 +64,13 @@ struct PortCounts {
   uint64_t rxLinearised = 0;
   uint64_t rxLinearisedBytes = 0;
   uint64_t rxTooLong = 0;
+  uint64_t rxInvalid = 0;
   uint64_t freeInvalid = 0;
 };
 
 class Port {
  public:
-  explicit Port(PortOptions options) : options_(std::move(options)) {}
+  explicit Port(PortOptions options) : options_(std::move(options)), rings_(options_.stream) {}
   Port(const Port&) = delete;
   Port& operator=(const Port&) = delete;
   ~Port();
@@ -105,8 +110,13 @@ class Port {
   const std::vector<int>& queueFds() const { return queueFds_; }
   /** The driver's receive queue, as the driver keeps it. */
   void* driverRxQueue() const { return rte_eth_fp_ops[port_].rxq.data[0]; }
-  /** memif: where the region of the rings was found last, 0 when it was not. */
-  uintptr_t& memifRegion() { return memifRegion_; }
+  void* driverTxQueue() const { return rte_eth_fp_ops[port_].txq.data[0]; }
+  /** memif: address of the receive ring, 0 when it must be looked for. */
+  uintptr_t knownReceiveRing() const { return ringsAreCurrent() ? rings_.receiveRing() : 0; }
+  /** Open memif ports of this process: of several it is not known whose a ring is. */
+  static unsigned memifPorts();
+  /** memif: slots of frames the peer has not read yet; 0 where that is not known. */
+  uint32_t unread() const { return ringsAreCurrent() ? rings_.unread() : 0; }
 
   /** rte_mbuf_extbuf_free_callback_t of segment mbufs: the driver is done with a segment. */
   static void segmentFreed(void* addr, void* opaque);
@@ -134,24 +144,39 @@ class Port {
   Outcome setMtu();
   int setUpReceiveQueue(const rte_eth_conf& conf, uint16_t descriptors);
 
+  bool ringsAreCurrent() const { return ringsGeneration_ == quiesce::generation.load(std::memory_order_relaxed); }
   void takeFreed();
   void transmit();
+  void transmitIntoRings();
+  /** The frame whose first segment is at ring index `tail`. */
+  struct Frame {
+    /** 0: it must wait. */
+    uint32_t segments;
+    uint32_t flags;
+    uint32_t bytes;
+    bool valid;
+  };
+  Frame frameAt(uint32_t tail, uint32_t head) const;
   /** Stages the frame whose first segment is at ring index `tail`. Returns its segments, 0 when it must wait. */
   uint32_t stageFrame(uint32_t tail, uint32_t head);
   rte_mbuf* chain(uint32_t tail, uint32_t segments, bool copyHeaders);
   rte_mbuf* gather(uint32_t tail, uint32_t segments, uint32_t bytes);
   bool requestOffload(rte_mbuf* frame, uint32_t flags, uint32_t lengths);
   void completeSegments(uint32_t tail, uint32_t segments);
-  void complete(uint32_t addr);
+  void complete(uint32_t addr) {
+    const uint32_t head = load(CTL_DONE_HEAD);
+    memcpy(doneRing_.entries + static_cast<size_t>(head & doneRing_.mask) * 4, &addr, 4);
+    store(CTL_DONE_HEAD, head + 1);
+  }
   void dropStagedWhenDown();
   void discardTransmit();
   uint32_t receive();
+  uint32_t receiveFromRings(rte_mbuf** frames);
   rte_mbuf* linearise(rte_mbuf* frame);
   void stampClock();
 
   PortOptions options_;
   std::string name_;
-  uintptr_t memifRegion_ = 0;
   bool opened_ = false;
   bool configured_ = false;
   bool running_ = false;
@@ -179,6 +204,8 @@ class Port {
   uint64_t zoneBytes_ = 0;
   uintptr_t delta_ = 0;
   uint32_t rxLimit_ = 0;
+  memif::Rings rings_;
+  uint32_t ringsGeneration_ = 0;
   /** Segments taken from the ring whose completion is not pushed yet. */
   uint32_t inFlight_ = 0;
   uint32_t staged_ = 0;

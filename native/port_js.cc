@@ -90,6 +90,7 @@ PortOptions readOptions(const Napi::Object& from) {
   options.socketPath = text(from, "socketPath");
   options.xdpInterface = text(from, "xdpInterface");
   options.memif = flag(from, "memif");
+  options.stream = flag(from, "stream");
   options.forceMultiSegment = flag(from, "forceMultiSegment");
   options.checksums = flag(from, "checksums");
   options.tso = flag(from, "tso");
@@ -165,6 +166,8 @@ Napi::Value stats(const Handle& handle, const Napi::CallbackInfo& info) {
   set("rxLinearised", counts.rxLinearised);
   set("rxLinearisedBytes", counts.rxLinearisedBytes);
   set("rxTooLong", counts.rxTooLong);
+  set("rxInvalid", counts.rxInvalid);
+  set("txUnread", port.unread());
   set("freeInvalid", counts.freeInvalid);
   set("rxLent", port.lent());
   if (port.isOpen() && port.pool().mempool()) set("rxFreeObjects", rte_mempool_avail_count(port.pool().mempool()));

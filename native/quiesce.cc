@@ -15,6 +15,7 @@
 namespace lunet::quiesce {
 
 std::atomic<bool> controlActive{false};
+std::atomic<uint32_t> generation{0};
 bool fenceInBurst = false;
 
 namespace {
@@ -120,7 +121,10 @@ Exclusive::Exclusive() {
 
 Exclusive::~Exclusive() {
   State& s = state();
-  if (--s.depth == 0) controlActive.store(false, std::memory_order_release);
+  if (--s.depth == 0) {
+    generation.fetch_add(1, std::memory_order_relaxed);
+    controlActive.store(false, std::memory_order_release);
+  }
   s.control.unlock();
 }
 

@@ -27,6 +27,8 @@ void releaseSlot(Slot* slot);
 
 /** A control handler waits to run or runs. */
 extern std::atomic<bool> controlActive;
+/** Changes whenever a control handler has run, or a device was started or stopped. */
+extern std::atomic<uint32_t> generation;
 /** Without membarrier(2) the data side pays for the fence. */
 extern bool fenceInBurst;
 

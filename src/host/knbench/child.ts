@@ -7,7 +7,7 @@ import type { Command, Reply } from './types.js';
 const AGENT = fileURLToPath(new URL('./agent.js', import.meta.url));
 /** Enough of a child's stderr to show why it died. */
 const STDERR_BYTES = 4000;
-/** What lunet's shim asks of malloc (docs/decisions/016), for the kernel's programs too: page faults are not what is measured. */
+/** What lunet's shim asks of malloc (docs/decisions/017), for the kernel's programs too: page faults are not what is measured. */
 const KEPT_MEMORY = {
   MALLOC_TRIM_THRESHOLD_: String(128 << 20),
   MALLOC_MMAP_THRESHOLD_: String(32 << 20),

@@ -44,7 +44,7 @@ const MEMIF_RETRY_MS = 50;
 const WAKEUP_CHECK_MS = 50;
 /** Kernel drivers that hand over frames whose TCP checksum a local sender left for hardware that does not exist. */
 const PARTIAL_CHECKSUM_DRIVERS = new Set(['veth', 'tun', 'bridge', 'virtio_net']);
-const SHARED_RINGS = '1 on transmit, 1 on receive (by the driver, into and out of the shared rings)';
+const SHARED_RINGS = '1 on transmit, 1 on receive (into and out of the shared rings)';
 
 /** The shim stamps CLOCK_MONOTONIC, as process.hrtime() does; performance.now() is cheaper and begins later. */
 const CLOCK_OFFSET_NS = Number(process.hrtime.bigint()) - performance.now() * 1e6;
@@ -261,6 +261,7 @@ function planMemif(uri: Extract<DpdkUri, { scheme: 'memif' }>, plan: Plan): Plan
     driver: 'net_memif',
     args: `role=${uri.role},id=${uri.id},socket=${path},socket-abstract=no,rsize=${uri.rings},bsize=${slotBytes},mac=${mac}`,
     memif: true,
+    stream: uri.stream,
     ...(uri.role === 'server' ? { socketPath: path } : {}),
   };
   plan.description = `shared memory, ${uri.role} of ${path}`;

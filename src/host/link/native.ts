@@ -15,6 +15,8 @@ export interface NativePortOptions {
   socketPath?: string;
   xdpInterface?: string;
   memif?: boolean;
+  /** memif: frames are written past the cache. */
+  stream?: boolean;
   forceMultiSegment?: boolean;
   /** Which offloads to use where the driver has them. */
   checksums?: boolean;

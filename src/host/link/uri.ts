@@ -2,7 +2,7 @@
 //
 //   memory:NAME?mtu=&mac=&burst=
 //   loopback:?mtu=&mac=&burst=                                a stack alone with itself
-//   memif:PATH?role=server|client&id=0&rings=7&bsize=         shared memory between two processes
+//   memif:PATH?role=server|client&id=0&rings=7&bsize=&stream=    shared memory between two processes
 //   xdp:IFACE?ports=8080,53/udp,61440-65535&queue=0&copy=1&busy=     AF_XDP beside the kernel's own stack
 //   packet:IFACE                                              AF_PACKET
 //   tap:NAME                                                  a TAP interface of the kernel
@@ -49,6 +49,8 @@ export type ParsedUri = Common &
         rings: number;
         /** Bytes of a slot; null: what a frame needs. */
         slotBytes: number | null;
+        /** Write frames past the cache. */
+        stream: boolean;
       }
     | {
         scheme: 'xdp';
@@ -226,6 +228,7 @@ function parseScheme(scheme: string, common: Common, parameters: Parameters): Pa
         id: parameters.number('id', 0, 0x7fffffff) ?? 0,
         rings: parameters.number('rings', 4, MAX_RINGS) ?? DEFAULT_RINGS,
         slotBytes: parameters.number('bsize', 64, 65472),
+        stream: parameters.onOff('stream') ?? false,
       };
     }
     case 'xdp':

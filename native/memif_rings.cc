@@ -1,0 +1,260 @@
+#include "memif_rings.h"
+
+#include <rte_branch_prediction.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+#include "port.h"
+
+namespace lunet::memif {
+
+namespace {
+
+constexpr uint32_t kLine = 64;
+constexpr uint32_t kPage = 4096;
+/** Shorter pieces, headers above all, are sooner in the peer's hands through the cache. */
+constexpr uint32_t kLeastStreamedBytes = 512;
+
+#ifdef __SSE2__
+/** Whole cache lines past the cache; a fence must follow before the peer is told. */
+void streamLines(uint8_t* to, const uint8_t* from, uint32_t bytes) {
+  for (uint32_t at = 0; at < bytes; at += kLine) {
+    const auto* source = reinterpret_cast<const __m128i*>(from + at);
+    auto* target = reinterpret_cast<__m128i*>(to + at);
+    const __m128i a = _mm_loadu_si128(source);
+    const __m128i b = _mm_loadu_si128(source + 1);
+    const __m128i c = _mm_loadu_si128(source + 2);
+    const __m128i d = _mm_loadu_si128(source + 3);
+    _mm_stream_si128(target, a);
+    _mm_stream_si128(target + 1, b);
+    _mm_stream_si128(target + 2, c);
+    _mm_stream_si128(target + 3, d);
+  }
+}
+
+void fenceStreams() { _mm_sfence(); }
+#else
+void streamLines(uint8_t* to, const uint8_t* from, uint32_t bytes) { memcpy(to, from, bytes); }
+void fenceStreams() {}
+#endif
+
+uint16_t acquire(const uint16_t& index) { return __atomic_load_n(&index, __ATOMIC_ACQUIRE); }
+void release(uint16_t& index, uint16_t value) { __atomic_store_n(&index, value, __ATOMIC_RELEASE); }
+
+/** A copy that the peer cannot change any more. */
+Descriptor snapshot(const Descriptor& shared) {
+  Descriptor own;
+  own.flags = __atomic_load_n(&shared.flags, __ATOMIC_RELAXED);
+  own.region = __atomic_load_n(&shared.region, __ATOMIC_RELAXED);
+  own.length = __atomic_load_n(&shared.length, __ATOMIC_RELAXED);
+  own.offset = __atomic_load_n(&shared.offset, __ATOMIC_RELAXED);
+  return own;
+}
+
+bool within(const Region& region, const Descriptor& descriptor) {
+  return descriptor.region == 0 && static_cast<uint64_t>(descriptor.offset) + descriptor.length <= region.bytes;
+}
+
+}  // namespace
+
+void Rings::detach() {
+  receive_ = {};
+  transmit_ = {};
+  region_ = {};
+}
+
+Rings::Side Rings::sideOf(DriverQueue* queue) const {
+  constexpr unsigned kMaxLog2Size = 14;
+  if (!queue || queue->region != 0 || queue->log2RingSize == 0 || queue->log2RingSize > kMaxLog2Size) return {};
+  const uint32_t size = 1u << queue->log2RingSize;
+  const uint64_t end = static_cast<uint64_t>(queue->ringOffset) + sizeof(Ring) + static_cast<uint64_t>(size) * sizeof(Descriptor);
+  // A zero-copy client has its buffers elsewhere: its first region ends with the rings, at the end of a page.
+  if (queue->ringOffset % kLine != 0 || end + kPage > region_.bytes) return {};
+  auto* ring = reinterpret_cast<Ring*>(region_.at + queue->ringOffset);
+  if (ring->cookie != kCookie) return {};
+  return {queue, ring, size};
+}
+
+void Rings::refresh(const Port& port) {
+  detach();
+  if (Port::memifPorts() != 1 || !port.linkUp()) return;
+  DriverQueue* receive = receiveQueue(port);
+  DriverQueue* transmit = transmitQueue(port);
+  if (!receive || !transmit || receive->type == transmit->type) return;
+  region_ = findRegion(*receive);
+  if (!region_.at) return;
+  receive_ = sideOf(receive);
+  transmit_ = sideOf(transmit);
+  bool usable = receive_.ring && transmit_.ring;
+  if (usable && transmit->fromClient()) {
+    slotBytes_ = transmit_.at(1).offset - transmit_.at(0).offset;
+    usable = slotBytes_ != 0 && slotBytes_ <= UINT16_MAX;
+  }
+  if (!usable) detach();
+}
+
+Rings::Received Rings::receive(rte_mempool* pool, rte_mbuf** frames, uint32_t most, uint32_t enoughBytes, uint32_t frameBytes) {
+  Received result;
+  const Side side = receive_;
+  DriverQueue& queue = *side.queue;
+  const bool fromClient = queue.fromClient();
+  const uint16_t begin = fromClient ? queue.lastHead : queue.lastTail;
+  const uint16_t end = acquire(fromClient ? side.ring->head : side.ring->tail);
+  const uint16_t pending = static_cast<uint16_t>(end - begin);
+  uint16_t taken = 0;
+  uint32_t total = 0;
+  if (likely(pending <= side.size)) {
+    while (taken < pending && result.frames < most && total < enoughBytes) {
+      rte_mbuf* frame = rte_pktmbuf_alloc(pool);
+      if (unlikely(!frame)) break;
+      auto* to = rte_pktmbuf_mtod(frame, uint8_t*);
+      uint32_t bytes = 0;
+      uint16_t slots = 0;
+      bool valid = true;
+      bool fits = true;
+      bool more = true;
+      while (more && taken + slots < pending) {
+        const Descriptor descriptor = snapshot(side.at(static_cast<uint16_t>(begin + taken + slots)));
+        slots++;
+        more = (descriptor.flags & kNext) != 0;
+        valid = valid && within(region_, descriptor);
+        fits = fits && valid && descriptor.length <= frameBytes - bytes;
+        if (likely(fits)) {
+          memcpy(to + bytes, region_.at + descriptor.offset, descriptor.length);
+          bytes += descriptor.length;
+        }
+      }
+      taken = static_cast<uint16_t>(taken + slots);
+      if (unlikely(more || !fits || bytes == 0)) {
+        rte_pktmbuf_free(frame);
+        if (valid && !fits) result.tooLong++;
+        else result.invalid++;
+        continue;
+      }
+      frame->data_len = static_cast<uint16_t>(bytes);
+      frame->pkt_len = bytes;
+      frame->port = queue.port;
+      frames[result.frames++] = frame;
+      total += bytes;
+    }
+  }
+  const auto now = static_cast<uint16_t>(begin + taken);
+  if (fromClient) {
+    queue.lastHead = now;
+    if (taken != 0) release(side.ring->tail, now);
+  } else {
+    queue.lastTail = now;
+    const auto head = static_cast<uint16_t>(now + side.size);
+    uint16_t empty = side.ring->head;
+    // A connection's first turn offers the whole ring.
+    if (empty != head && static_cast<uint16_t>(head - empty) <= side.size) {
+      for (; empty != head; empty++) side.at(empty).length = slotBytes_;
+      release(side.ring->head, head);
+    }
+  }
+  queue.packets += result.frames;
+  queue.bytes += total;
+  return result;
+}
+
+void Rings::beginSend() {
+  const Ring& ring = *transmit_.ring;
+  const bool fromClient = transmit_.queue->fromClient();
+  firstSlot_ = fromClient ? ring.head : ring.tail;
+  slot_ = firstSlot_;
+  const uint32_t free = fromClient ? transmit_.size - static_cast<uint16_t>(slot_ - acquire(ring.tail))
+                                   : static_cast<uint16_t>(acquire(ring.head) - slot_);
+  free_ = free <= transmit_.size ? static_cast<uint16_t>(free) : 0;
+  bytes_ = 0;
+  frames_ = 0;
+}
+
+void Rings::beginFrame() {
+  used_ = 0;
+  descriptor_ = nullptr;
+  room_ = 0;
+  filled_ = 0;
+}
+
+bool Rings::nextSlot() {
+  if (used_ == free_) return false;
+  if (descriptor_) {
+    descriptor_->flags = kNext;
+    descriptor_->length = filled_;
+  }
+  descriptor_ = &transmit_.at(static_cast<uint16_t>(slot_ + used_));
+  Descriptor own = snapshot(*descriptor_);
+  if (transmit_.queue->fromClient()) own.length = slotBytes_;
+  // A peer that offers what is not there gets nothing.
+  if (unlikely(own.length == 0 || !within(region_, own))) return false;
+  used_++;
+  to_ = region_.at + own.offset;
+  room_ = own.length;
+  filled_ = 0;
+  return true;
+}
+
+inline void Rings::copyOut(uint8_t* to, const uint8_t* from, uint32_t bytes) {
+  if (!stream_ || bytes < kLeastStreamedBytes) {
+    memcpy(to, from, bytes);
+    return;
+  }
+  const uint32_t ragged = static_cast<uint32_t>(-reinterpret_cast<uintptr_t>(to) & (kLine - 1));
+  const uint32_t lines = (bytes - ragged) & ~(kLine - 1);
+  memcpy(to, from, ragged);
+  streamLines(to + ragged, from + ragged, lines);
+  memcpy(to + ragged + lines, from + ragged + lines, bytes - ragged - lines);
+}
+
+bool Rings::append(const uint8_t* from, uint32_t bytes) {
+  while (bytes != 0) {
+    if (room_ == 0 && !nextSlot()) return false;
+    const uint32_t part = std::min(bytes, room_);
+    copyOut(to_ + filled_, from, part);
+    filled_ += part;
+    room_ -= part;
+    from += part;
+    bytes -= part;
+    bytes_ += part;
+  }
+  return true;
+}
+
+void Rings::finishFrame() {
+  descriptor_->flags = 0;
+  descriptor_->length = filled_;
+  slot_ = static_cast<uint16_t>(slot_ + used_);
+  free_ = static_cast<uint16_t>(free_ - used_);
+  frames_++;
+}
+
+void Rings::endSend() {
+  if (slot_ == firstSlot_) return;
+  Ring& ring = *transmit_.ring;
+  DriverQueue& queue = *transmit_.queue;
+  if (stream_) fenceStreams();
+  release(queue.fromClient() ? ring.head : ring.tail, slot_);
+  queue.packets += frames_;
+  queue.bytes += bytes_;
+  const int fd = rte_intr_fd_get(queue.interrupt);
+  if (fd >= 0 && (__atomic_load_n(&ring.flags, __ATOMIC_RELAXED) & kMaskInterrupt) == 0) {
+    const uint64_t one = 1;
+    if (write(fd, &one, sizeof one) < 0) return;
+  }
+}
+
+uint32_t Rings::unread() const {
+  if (!attached()) return 0;
+  const Ring& ring = *transmit_.ring;
+  if (transmit_.queue->fromClient()) return static_cast<uint16_t>(ring.head - acquire(ring.tail));
+  // The client offers a slot again when it has read it.
+  return transmit_.size - static_cast<uint16_t>(acquire(ring.head) - ring.tail);
+}
+
+}  // namespace lunet::memif

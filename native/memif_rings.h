@@ -1,0 +1,86 @@
+// The data path of memif: frames between the shared rings and lunet's own memory, in place of DPDK's burst functions.
+//
+//   core's TX ring ──▶ slots of a ring ──▶ receive objects
+//
+// The driver connects, disconnects and owns everything; it stays in charge wherever the rings are not as expected (two memif
+// links in one process, a zero-copy client, another version of DPDK). Its queues' state is kept up to date, so either may
+// take over from the other between two bursts.
+//
+// Why not the driver's functions: they copy through the cache, and a line that another core has written comes over much
+// slower than memory does when the two share no cache. They also believe every offset and length the peer writes.
+#pragma once
+
+#include <rte_mbuf.h>
+
+#include <cstdint>
+
+#include "memif_driver.h"
+
+namespace lunet::memif {
+
+class Rings {
+ public:
+  /** `stream`: frames are written past the cache. */
+  explicit Rings(bool stream) : stream_(stream) {}
+
+  /** Finds the rings of a port that is connected, or lets go of them. Between two control handlers, not under one. */
+  void refresh(const Port& port);
+  bool attached() const { return receive_.ring != nullptr; }
+  /** Where peer and driver left off; the address may be stale unless nothing has happened since refresh(). */
+  uintptr_t receiveRing() const { return reinterpret_cast<uintptr_t>(receive_.ring); }
+
+  struct Received {
+    uint32_t frames = 0;
+    uint32_t tooLong = 0;
+    uint32_t invalid = 0;
+  };
+  /** At most `most` frames, and none after the one that fills `enoughBytes`. Each is in one piece of at most `frameBytes`. */
+  Received receive(rte_mempool* pool, rte_mbuf** frames, uint32_t most, uint32_t enoughBytes, uint32_t frameBytes);
+
+  /** Around the frames of one burst. */
+  void beginSend();
+  void endSend();
+  /** Begins a frame; then append() for each piece, then finish(). */
+  void beginFrame();
+  /** False when the ring has no room for the frame: nothing of it is sent. */
+  bool append(const uint8_t* from, uint32_t bytes);
+  void finishFrame();
+
+  /** Frames' slots the peer has not read yet. */
+  uint32_t unread() const;
+
+ private:
+  struct Side {
+    DriverQueue* queue = nullptr;
+    Ring* ring = nullptr;
+    uint32_t size = 0;
+
+    Descriptor& at(uint16_t index) const { return ring->descriptors[index & (size - 1)]; }
+  };
+
+  Side sideOf(DriverQueue* queue) const;
+  void detach();
+  bool nextSlot();
+  void copyOut(uint8_t* to, const uint8_t* from, uint32_t bytes);
+
+  const bool stream_;
+  Region region_;
+  Side receive_;
+  Side transmit_;
+  /** Bytes of a slot, as the client divided the region. */
+  uint32_t slotBytes_ = 0;
+
+  // The burst being sent, and the frame in it.
+  uint16_t slot_ = 0;
+  uint16_t firstSlot_ = 0;
+  uint16_t free_ = 0;
+  uint16_t used_ = 0;
+  uint64_t bytes_ = 0;
+  Descriptor* descriptor_ = nullptr;
+  uint8_t* to_ = nullptr;
+  uint32_t room_ = 0;
+  uint32_t filled_ = 0;
+  uint32_t frames_ = 0;
+};
+
+}  // namespace lunet::memif
