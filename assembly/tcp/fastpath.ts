@@ -82,7 +82,7 @@ export function fastPath(t: Tcb, tcp: u32, l4Len: u32): bool {
     if (len > <u32>t.rcvMss) t.rcvMss = <u16>min<u32>(len, coldOf(t).ownMss);
     if (flags & FL_INLINE) {
       const payload = tcp + header;
-      rxHandOver();
+      rxHandOver(payload);
       hostEvent(handle, EV_DATA, payload, len);
       if (t.handle != handle) return true;
     } else eventData(t);

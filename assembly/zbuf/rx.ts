@@ -6,6 +6,7 @@
 // where its references are counted stays known, so that giving it back needs no search.
 
 import { CTL_FREE_AT, CTL_FREE_HEAD, CTL_FREE_SIZE } from '../abi/layout';
+import { zbufRef } from './zbuf';
 import { contextAt, KIND_RX, LIVE, objectAt, objectIndex, REFS, Z_COUNT, Z_KIND, Z_STRIDE, zoneOfAny } from './zone';
 
 let rxLive: u32 = 0;
@@ -46,10 +47,14 @@ export function rxTake(addr: u32, len: u32): bool {
   return true;
 }
 
-/** The reference of the frame being processed is now the application's. */
+/**
+ * The application gets a reference to the object that holds `addr`: the frame's own, if that is where it is, and not in what
+ * fragments have been put together in.
+ */
 @inline
-export function rxHandOver(): void {
-  handedOver = true;
+export function rxHandOver(addr: u32): void {
+  if (addr - object < bytes) handedOver = true;
+  else zbufRef(addr);
 }
 
 /** The frame has been processed: its reference is given up, if it still has one. */

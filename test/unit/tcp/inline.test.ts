@@ -3,6 +3,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import type { InlineEvent } from '../../../src/host/core/core.js';
 import * as L from '../../../src/host/core/layout.js';
+import { cuts, fragment4 } from '../../helpers/fragments.js';
 import * as F from '../../helpers/frames.js';
 import { assertContent, MSS, mss, Peer } from '../../helpers/peer.js';
 
@@ -44,6 +45,24 @@ test('payload is handed over in place with one reference', () => {
     [[L.EV_DATA, 700]],
   );
   assert.is(p.m.core.rxInUse(), 0);
+  p.done();
+});
+
+test('payload that came in fragments is handed over with a reference to what they were put together in', () => {
+  const kept: Call[] = [];
+  const { p } = inline((_, call) => kept.push(call));
+  const { core } = p.m;
+  const frame = p.frame('P.', { len: 700 });
+  for (const cut of cuts(frame.length - F.ETH - 20, 400)) p.m.inject(fragment4(frame, 1, cut));
+  assert.equal(
+    kept.map(({ kind, b }) => [kind, b]),
+    [[L.EV_DATA, 700]],
+  );
+  const [{ a, b }] = kept;
+  assert.is(core.rxInUse(), 0, 'the link has its objects back');
+  assert.is(core.refCount(a), 1, 'it is the callback’s alone');
+  assertContent(core.u8.subarray(a, a + b), 0);
+  assert.is(core.free(a), 0);
   p.done();
 });
 
