@@ -1,6 +1,7 @@
 // The socket calls of a script on the core's sockets, with Linux's results.
 import { writeAddress } from '../core/address.js';
 import * as L from '../core/layout.js';
+import { addressOf, checkFlags, RECV_FLAGS, SEND_FLAGS } from './arguments.js';
 import { type CallEvent, Mismatch, Unsupported, type Value } from './ast.js';
 import { busyNote } from './busy.js';
 import { createEpolls } from './epoll.js';
@@ -16,7 +17,7 @@ import { type Destination, newSocket, type Socket } from './socket.js';
 import { named } from './symbols.js';
 import { stampArrival, stampsDone } from './timestamping.js';
 import { createTransfer } from './transfer.js';
-import { fieldOf, member, scalar } from './values.js';
+import { fieldOf, scalar } from './values.js';
 
 /** One try of a call: its result, or null when it would block. Negative is an errno. */
 export type Attempt = () => number | null;
@@ -55,25 +56,8 @@ export interface SocketView {
   writable(s: Socket): boolean;
 }
 
-const MSG_DONTWAIT = named('MSG_DONTWAIT');
 const MSG_FASTOPEN = named('MSG_FASTOPEN');
 const O_NONBLOCK = named('O_NONBLOCK');
-/** Flags that change nothing that a packet or a result would show. */
-const SEND_FLAGS =
-  MSG_DONTWAIT |
-  named('MSG_NOSIGNAL') |
-  named('MSG_EOR') |
-  named('MSG_MORE') |
-  named('MSG_OOB') |
-  MSG_FASTOPEN |
-  named('MSG_ZEROCOPY');
-const RECV_FLAGS =
-  MSG_DONTWAIT |
-  named('MSG_PEEK') |
-  named('MSG_WAITALL') |
-  named('MSG_TRUNC') |
-  named('MSG_NOSIGNAL') |
-  named('MSG_ERRQUEUE');
 /** Linux errno values that the core itself has no use for. */
 const ESOCKTNOSUPPORT = 94;
 /** States in which a lingering close() waits. */
@@ -152,24 +136,7 @@ export function createSockets(machine: Machine, settings: Settings, notices: Soc
     return event.result.kind === 'number' && event.result.value >= 0 ? event.result.value : 3 + fds.size;
   }
 
-  function address(value: Value | undefined, line: number): Destination {
-    if (value?.kind !== 'struct') return { ip: null, port: null };
-    const family = member(value, 'sa_family', 'sin_family', 'sin6_family');
-    const six = family === named('AF_INET6');
-    if (six && settings.ipVersion === 'ipv4') throw new Unsupported(line, 'IPv6 addresses');
-    const ip = value.fields.get(six ? 'sin6_addr' : 'sin_addr');
-    return {
-      ip: ip?.kind === 'string' ? ip.value.replace(/^::ffff:(?=\d+\.)/i, '') : null,
-      port: member(value, 'sin_port', 'sin6_port'),
-    };
-  }
-
-  function checkFlags(flags: number, known: number, line: number): number {
-    const unknown = flags & ~known;
-    if (unknown) throw new Unsupported(line, `the message flags 0x${(unknown >>> 0).toString(16)}`);
-    return flags;
-  }
-
+  const address = (value: Value | undefined, line: number): Destination => addressOf(settings, value, line);
   const files = createFiles(transfer, (fd) => fds.get(fd));
   const epolls = createEpolls(machine, (fd) => fds.get(fd), view);
 
