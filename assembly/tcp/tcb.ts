@@ -419,7 +419,7 @@ export const F2_SYN_DATA: u32 = 1 << 13;
 export const F2_ECN_SEEN: u32 = 1 << 9;
 
 /** Cold.dsackStart and dsackEnd hold a range to report. */
-export const F2_DSACK: u32 = 1 << 11;
+export const F2_DSACK: u32 = 1 << 14;
 
 /** Urgent data is queued or in flight (urgent.ts). */
 export const F2_SND_URG: u32 = 1 << 31;
