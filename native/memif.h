@@ -21,7 +21,7 @@ Outcome clearStaleSocket(const std::string& path);
 int unmaskInterrupt(Port& port);
 void maskInterrupt(Port& port);
 /** The peer will not signal (any more): it was never asked to, or it went and a new one has come. */
-bool interruptMasked(Port& port);
+bool interruptMasked(const Port& port);
 
 }  // namespace memif
 }  // namespace lunet

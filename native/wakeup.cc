@@ -105,7 +105,7 @@ void Wakeup::disarm(Port& port) {
   callback_.Reset();
 }
 
-bool Wakeup::stale(Port& port) const {
+bool Wakeup::stale(const Port& port) const {
   return !callback_.IsEmpty() && port.options().memif && memif::interruptMasked(port);
 }
 

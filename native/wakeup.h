@@ -20,7 +20,7 @@ class Wakeup {
   bool arm(Port& port, Napi::Function callback);
   void disarm(Port& port);
   /** What was armed can no longer fire: a memif peer went away, or a new one came. */
-  bool stale(Port& port) const;
+  bool stale(const Port& port) const;
   /** Stops for good. The handle is gone a turn of libuv later; nothing refers to this object from then on. */
   void close();
 

@@ -28,16 +28,18 @@ async function pair(role: Role, parameters = ''): Promise<{ end: RingEnd; peer: 
   const end = await openEnd(uri(role));
   const peer = early ?? (await startEnd(uri('client')));
   peer.tell('collect');
+  let sent = 0;
   await until('the connection', () => {
     end.turn();
-    end.send(frame(0, 60));
+    sent += end.send(frame(0, 60)).length;
     end.turn();
     // Only the shim's own path knows what is unread, so it is this path that runs.
     return end.link.stats().txFrames > 0;
   });
-  await until('the peer to have read', () => {
+  // What was sent before the connection may still be on its way through the driver.
+  await until('the peer to have read everything', () => {
     end.turn();
-    return end.link.stats().txUnread === 0;
+    return end.completed.length === sent && end.link.stats().txUnread === 0;
   });
   return { end, peer };
 }
