@@ -19,6 +19,8 @@ export interface Pair {
   readonly tableBytes: number;
   /** Events of inline sockets of all cores; set it before anything happens. */
   onEvent: (core: Core, handle: number, kind: number, a: number, b: number) => void;
+  /** Brings the clocks up to date after a rest: a SYN that is timed from the past would be sent again at once. */
+  enter(): void;
   /** One turn of each core. */
   turn(): void;
   close(): void;
@@ -107,6 +109,10 @@ export function openPair(join: Join, options: PairOptions = {}): Pair {
     client: cores[cores.length - 1],
     tableBytes,
     onEvent: () => undefined,
+    enter() {
+      nowNs = performance.now() * 1e6;
+      for (const core of cores) core.flush(nowNs / 1000);
+    },
     turn() {
       turns++;
       if (turns % TURNS_PER_CLOCK === 0) nowNs = performance.now() * 1e6;
@@ -137,6 +143,7 @@ export function turnUntil(pair: Pair, done: () => boolean, what: string): void {
 /** Begins a connection from the client to the server; both sockets inline. Returns the client's handle. */
 export function connectInline(pair: Pair, port: number, localAddress?: string): number {
   const { client: core } = pair;
+  pair.enter();
   writeAddress(core.u8, core.scratch, SERVER_ADDRESS);
   if (localAddress !== undefined) writeAddress(core.u8, core.scratch + 16, localAddress);
   const local = localAddress === undefined ? 0 : core.scratch + 16;
