@@ -15,8 +15,7 @@ export function boundedTest(target: Target): void {
   const seed = Number(process.env.LUNET_FUZZ_SEED ?? 1);
   // The build with assertions is the instrumented one; the other is the release build as it is.
   const build = defaultBuild() === 'debug' ? 'coverage' : 'release';
-  // Counting what is reached and checking assertions, an input takes twice as long.
-  const inputs = Number(process.env.LUNET_FUZZ_INPUTS ?? Math.ceil(target.inputs / (build === 'coverage' ? 2 : 1)));
+  const inputs = Number(process.env.LUNET_FUZZ_INPUTS ?? target.inputs);
 
   test(`${target.purpose}: ${inputs} inputs from seed ${seed} on the ${build} build`, async () => {
     const hung = hungFile(target.name);
