@@ -50,9 +50,9 @@ bool hasFrames(const DriverQueue& queue, uintptr_t ring) {
   return produced != (queue.fromClient() ? queue.lastHead : queue.lastTail);
 }
 
-/** The ring of the receive queue; 0 when it is not known. */
+/** The ring of the receive queue; 0 when it is not known. A look at all mappings takes a millisecond in a large process. */
 uintptr_t receiveRing(const Port& port, const DriverQueue& queue) {
-  if (const uintptr_t known = port.knownReceiveRing(); known != 0) return known;
+  if (port.ringsAreCurrent()) return port.receiveRing();
   const Region region = findRegion(queue);
   return region.at ? reinterpret_cast<uintptr_t>(region.at) + queue.ringOffset : 0;
 }

@@ -66,7 +66,6 @@ bool within(const Region& region, const Descriptor& descriptor) {
 void Rings::detach() {
   receive_ = {};
   transmit_ = {};
-  region_ = {};
 }
 
 Rings::Side Rings::sideOf(DriverQueue* queue) const {
@@ -83,12 +82,14 @@ Rings::Side Rings::sideOf(DriverQueue* queue) const {
 
 void Rings::refresh(const Port& port) {
   detach();
-  if (Port::memifPorts() != 1 || !port.linkUp()) return;
-  DriverQueue* receive = receiveQueue(port);
-  DriverQueue* transmit = transmitQueue(port);
-  if (!receive || !transmit || receive->type == transmit->type) return;
+  receiveRing_ = 0;
+  DriverQueue* receive = port.linkUp() ? receiveQueue(port) : nullptr;
+  if (!receive) return;
   region_ = findRegion(*receive);
   if (!region_.at) return;
+  receiveRing_ = reinterpret_cast<uintptr_t>(region_.at) + receive->ringOffset;
+  DriverQueue* transmit = transmitQueue(port);
+  if (Port::memifPorts() != 1 || !transmit || receive->type == transmit->type) return;
   receive_ = sideOf(receive);
   transmit_ = sideOf(transmit);
   bool usable = receive_.ring && transmit_.ring;

@@ -26,8 +26,8 @@ class Rings {
   /** Finds the rings of a port that is connected, or lets go of them. Between two control handlers, not under one. */
   void refresh(const Port& port);
   bool attached() const { return receive_.ring != nullptr; }
-  /** Where peer and driver left off; the address may be stale unless nothing has happened since refresh(). */
-  uintptr_t receiveRing() const { return reinterpret_cast<uintptr_t>(receive_.ring); }
+  /** Address of the receive ring as of refresh(), whoever moves the frames; 0 where it is not known. */
+  uintptr_t receiveRing() const { return receiveRing_; }
 
   struct Received {
     uint32_t frames = 0;
@@ -65,6 +65,7 @@ class Rings {
 
   const bool stream_;
   Region region_;
+  uintptr_t receiveRing_ = 0;
   Side receive_;
   Side transmit_;
   /** Bytes of a slot, as the client divided the region. */

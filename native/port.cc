@@ -70,6 +70,14 @@ void closeXdpSockets(const std::vector<int>& fds) {
 
 Port::~Port() { close(); }
 
+uint32_t Port::unread() const {
+  // As a burst does: the peer may go, and its rings be unmapped, at any moment.
+  if (!running_ || !quiesce::enter(slot_)) return 0;
+  const uint32_t slots = ringsAreCurrent() ? rings_.unread() : 0;
+  quiesce::leave(slot_);
+  return slots;
+}
+
 unsigned Port::memifPorts() { return openMemifPorts.load(std::memory_order_relaxed); }
 
 Outcome Port::open() {

@@ -111,12 +111,14 @@ class Port {
   /** The driver's receive queue, as the driver keeps it. */
   void* driverRxQueue() const { return rte_eth_fp_ops[port_].rxq.data[0]; }
   void* driverTxQueue() const { return rte_eth_fp_ops[port_].txq.data[0]; }
-  /** memif: address of the receive ring, 0 when it must be looked for. */
-  uintptr_t knownReceiveRing() const { return ringsAreCurrent() ? rings_.receiveRing() : 0; }
+  /** memif: nothing has happened to the connection since a burst looked for its rings. */
+  bool ringsAreCurrent() const { return ringsGeneration_ == quiesce::generation.load(std::memory_order_relaxed); }
+  /** memif: address of the receive ring, 0 when it was not found. */
+  uintptr_t receiveRing() const { return rings_.receiveRing(); }
   /** Open memif ports of this process: of several it is not known whose a ring is. */
   static unsigned memifPorts();
   /** memif: slots of frames the peer has not read yet; 0 where that is not known. */
-  uint32_t unread() const { return ringsAreCurrent() ? rings_.unread() : 0; }
+  uint32_t unread() const;
 
   /** rte_mbuf_extbuf_free_callback_t of segment mbufs: the driver is done with a segment. */
   static void segmentFreed(void* addr, void* opaque);
@@ -144,7 +146,6 @@ class Port {
   Outcome setMtu();
   int setUpReceiveQueue(const rte_eth_conf& conf, uint16_t descriptors);
 
-  bool ringsAreCurrent() const { return ringsGeneration_ == quiesce::generation.load(std::memory_order_relaxed); }
   void takeFreed();
   void transmit();
   void transmitIntoRings();
