@@ -2,6 +2,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type Progress, type RunOptions, runMatrix } from '../../src/host/knbench/run.js';
 import type { RunResult } from '../../src/host/knbench/types.js';
+import { checkResults } from '../helpers/knbench.js';
 
 const options: RunOptions = {
   stacks: [{ stack: 'kernel', mode: 'copy' }],
@@ -21,23 +22,10 @@ async function run(changes: Partial<RunOptions>): Promise<RunResult[]> {
   return (await runMatrix({ ...options, ...changes })).map(({ result }) => result);
 }
 
-function check(results: readonly RunResult[]): void {
-  for (const result of results) {
-    const cell = `${result.sizeBytes} B, iodepth ${result.depth}, ${result.connections} connections`;
-    assert.is(result.error, undefined, cell);
-    assert.is(result.errors, 0, cell);
-    assert.ok(result.rpcs > 0, cell);
-    assert.ok(result.cpuSeconds > 0, cell);
-    // Nothing is lost on these links, and a peer that is late has not lost anything either.
-    if (result.stack === 'lunet') assert.is(result.retransmits, 0, cell);
-    assert.ok((result.p50Us ?? 0) > 0 && (result.p999Us ?? 0) >= (result.p50Us ?? 0), cell);
-  }
-}
-
 test('the kernel answers every byte of every cell in one thread', async () => {
   const results = await run({});
   assert.is(results.length, 12);
-  check(results);
+  checkResults(results);
 });
 
 test('the kernel runs in two processes on one CPU and on two, one of them the baseline', async () => {
@@ -51,7 +39,7 @@ test('the kernel runs in two processes on one CPU and on two, one of them the ba
     rounds: 2,
     onProgress: (progress) => seen.push(progress),
   });
-  check(results);
+  checkResults(results);
   assert.equal(
     results.map(({ placement, round }) => [placement, round]),
     [
@@ -72,7 +60,7 @@ for (const stack of ['lunet', 'kernel'] as const) {
   test(`programs of lunet/rpc answer every byte of every cell on ${stack}`, async () => {
     const results = await run({ stacks: [{ stack, mode: 'rpc' }] });
     assert.is(results.length, 12);
-    check(results);
+    checkResults(results);
     if (stack === 'lunet') for (const { copiedBytes } of results) assert.is(copiedBytes, 0);
   });
 }
@@ -81,7 +69,7 @@ for (const mode of ['zc', 'copy'] as const) {
   test(`lunet ${mode} answers every byte of every cell on a memory link`, async () => {
     const results = await run({ stacks: [{ stack: 'lunet', mode }] });
     assert.is(results.length, 12);
-    check(results);
+    checkResults(results);
     for (const { copiedBytes, rpcs, sizeBytes } of results) {
       if (mode === 'zc') assert.is(copiedBytes, 0);
       else assert.ok(copiedBytes >= 4 * rpcs * sizeBytes, 'into and out of both ends');

@@ -5,6 +5,7 @@ import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { type RunOptions, runMatrix } from '../../src/host/knbench/run.js';
 import type { RunResult } from '../../src/host/knbench/types.js';
+import { checkResults } from '../helpers/knbench.js';
 
 const options: RunOptions = {
   stacks: [{ stack: 'kernel', mode: 'epoll' }],
@@ -24,26 +25,13 @@ async function run(changes: Partial<RunOptions>): Promise<RunResult[]> {
   return (await runMatrix({ ...options, ...changes })).map(({ result }) => result);
 }
 
-function check(results: readonly RunResult[]): void {
-  for (const result of results) {
-    const cell = `${result.mode}, ${result.sizeBytes} B, iodepth ${result.depth}, ${result.connections} connections`;
-    assert.is(result.error, undefined, cell);
-    assert.is(result.errors, 0, cell);
-    assert.ok(result.rpcs > 0, cell);
-    assert.ok(result.cpuSeconds > 0, cell);
-    // Nothing is lost on these links, and a peer that is late has not lost anything either.
-    if (result.stack === 'lunet') assert.is(result.retransmits, 0, cell);
-    assert.ok((result.p50Us ?? 0) > 0 && (result.p999Us ?? 0) >= (result.p50Us ?? 0), cell);
-  }
-}
-
 for (const mode of ['epoll', 'busy'] as const) {
   test(`the kernel through the C program (${mode}) answers every byte of every cell`, async () => {
     // Who polls on one CPU answers once in a time slice: busy ends have two.
     const busy = mode === 'busy';
     const results = await run({ stacks: [{ stack: 'kernel', mode }], cpus: busy ? [0, 1] : [0] });
     assert.is(results.length, 8);
-    check(results);
+    checkResults(results);
     assert.ok(results.every(({ placement }) => placement === (busy ? 'two CPUs' : 'one CPU')));
     assert.ok(results.every(({ link }) => link === 'loopback'));
   });
@@ -55,7 +43,7 @@ test('more than a socket takes is in flight both ways, and the C program does no
     depths: [16],
     connections: [1],
   });
-  check(results);
+  checkResults(results);
 });
 
 test('lunet over memif answers every byte, on one CPU too, and sends nothing twice', async () => {
@@ -64,7 +52,7 @@ test('lunet over memif answers every byte, on one CPU too, and sends nothing twi
     ['zc', [0, 1]],
     ['copy', [0]],
   ] as const) {
-    check(await run({ stacks: [{ stack: 'lunet', mode }], cpus: [...cpus], sizesBytes, depths, connections }));
+    checkResults(await run({ stacks: [{ stack: 'lunet', mode }], cpus: [...cpus], sizesBytes, depths, connections }));
   }
 });
 
@@ -80,7 +68,7 @@ test('a busy program has both CPUs, one that waits is tried on one and on two; t
     connections: [1],
     cpus: [0, 1],
   });
-  check(results);
+  checkResults(results);
   assert.equal(
     results.map(({ mode, placement }) => `${mode}, ${placement}`),
     ['copy, one CPU', 'copy, two CPUs', 'epoll, one CPU', 'epoll, two CPUs', 'busy, two CPUs'],

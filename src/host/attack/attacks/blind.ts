@@ -14,7 +14,7 @@ const COUNTERS = [
 const A_TURN = 64;
 
 /** Goes through all sequence numbers in steps smaller than the window. */
-export function sweep(world: World, full: boolean, flags: number, length: number): void {
+function sweep(world: World, full: boolean, flags: number, length: number): void {
   const { clientPort } = watch(world, world.legitimate.handle);
   const step = full ? 2048 : 32768;
   const shape = { src: world.ip.client, srcPort: clientPort, dstPort: ECHO, flags, length };
@@ -78,28 +78,33 @@ function countChallenges(world: World, full: boolean): void {
   world.expect(most > 200, `${most} challenge ACKs in a second: the limit was not reached`);
 }
 
+/** The three blind attacks on one connection, for either family of addresses. */
+export function sweeps(prefix: string): Attack[] {
+  const shared = { config: BARE, counters: COUNTERS };
+  return [
+    {
+      ...shared,
+      name: `${prefix}blind-rst`,
+      about: 'RSTs across all sequence numbers at an open connection, from off the path',
+      run: (world, full) => sweep(world, full, RST, 0),
+    },
+    {
+      ...shared,
+      name: `${prefix}blind-syn`,
+      about: 'SYNs across all sequence numbers at an open connection',
+      run: (world, full) => sweep(world, full, SYN, 0),
+    },
+    {
+      ...shared,
+      name: `${prefix}blind-data`,
+      about: 'forged data across all sequence numbers with random acknowledgment numbers',
+      run: (world, full) => sweep(world, full, ACK | PSH, 16),
+    },
+  ];
+}
+
 export const blind: readonly Attack[] = [
-  {
-    name: 'blind-rst',
-    about: 'RSTs across all sequence numbers at an open connection, from off the path',
-    config: BARE,
-    counters: COUNTERS,
-    run: (world, full) => sweep(world, full, RST, 0),
-  },
-  {
-    name: 'blind-syn',
-    about: 'SYNs across all sequence numbers at an open connection',
-    config: BARE,
-    counters: COUNTERS,
-    run: (world, full) => sweep(world, full, SYN, 0),
-  },
-  {
-    name: 'blind-data',
-    about: 'forged data across all sequence numbers with random acknowledgment numbers',
-    config: BARE,
-    counters: COUNTERS,
-    run: (world, full) => sweep(world, full, ACK | PSH, 16),
-  },
+  ...sweeps(''),
   {
     name: 'challenge-count',
     about: 'counting challenge ACKs on connections of one’s own to learn of others (CVE-2016-5696)',

@@ -1,7 +1,7 @@
 // ICMP that is forged (RFC 5927) or too much, and neighbours that are made up.
 import * as L from '../../core/layout.js';
 import { watch } from '../enemy.js';
-import { arpRequest, CLIENT_IP, icmp, quote } from '../frames.js';
+import { arpRequest, icmp, quote } from '../frames.js';
 import type { Attack } from '../run.js';
 import { ECHO, type World } from '../world.js';
 import { flood } from './flood.js';
@@ -15,40 +15,54 @@ const PMTU_LEAST = 552;
 const OVERHEAD = 20 + 20 + 12;
 
 /** The server's handle of the client's long connection. */
-export function victim(world: World, clientPort: number): number {
+function victim(world: World, clientPort: number): number {
   for (const handle of world.served.keys()) {
     if (world.info(handle, L.INFO_remote_port) === clientPort) return handle;
   }
   return 0;
 }
 
-/** Errors of every kind, some of which quote what is in flight by chance or knowledge, most of which do not. */
-function errors(world: World, full: boolean, known: boolean): void {
-  const seen = watch(world, world.legitimate.handle);
-  world.pass(4000);
-  const handle = victim(world, seen.clientPort);
-  const kinds = [
-    [UNREACHABLE, 0],
-    [UNREACHABLE, 1],
-    [UNREACHABLE, 2],
-    [UNREACHABLE, 3],
-    [UNREACHABLE, FRAG_NEEDED],
-    [UNREACHABLE, 13],
-    [TIME_EXCEEDED, 0],
-  ] as const;
-  flood(world, full ? 1_000_000 : 40_000, (i) => {
-    const [type, code] = kinds[i % kinds.length];
-    const seq = known ? (seen.serverSeq - world.r.below(400)) >>> 0 : world.r.u32();
-    // MTUs that no path has.
-    const rest = type === UNREACHABLE && code === FRAG_NEEDED ? world.r.below(600) : 0;
-    return icmp(type, code, rest, quote(CLIENT_IP, ECHO, seen.clientPort, seq));
-  });
-  const mss = world.info(handle, L.INFO_snd_mss);
-  // What somebody on the path says is believed, as far as it can be true.
-  if (known) world.expect(mss < 1460 - 12, `segments of ${mss} bytes: no error was believed`);
-  world.expect(mss >= (known ? PMTU_LEAST - OVERHEAD : 1460 - 12), `segments of ${mss} bytes`);
-  world.expect(world.info(handle, L.INFO_state) === L.TCP_ESTABLISHED, 'the connection is gone');
+/** ICMP of one family of addresses. */
+interface Forgery {
+  /** Frames in the bounded run. */
+  times: number;
+  /** Types and codes, in turn. */
+  kinds: readonly (readonly [type: number, code: number])[];
+  frame(world: World, type: number, code: number, quoted: Uint8Array): Uint8Array;
+  /** Payload bytes of a segment on the least path that is believed, and on the link. */
+  mssLeast: number;
+  mssWhole: number;
 }
+
+/** Errors of every kind that quote a segment of the client's connection, with numbers by chance or (`known`) in flight. */
+export function forgedErrors(forgery: Forgery): (world: World, full: boolean, known: boolean) => void {
+  const { times, kinds, frame, mssLeast, mssWhole } = forgery;
+  return (world, full, known) => {
+    const seen = watch(world, world.legitimate.handle);
+    world.pass(4000);
+    const handle = victim(world, seen.clientPort);
+    flood(world, full ? 1_000_000 : times, (i) => {
+      const [type, code] = kinds[i % kinds.length];
+      const seq = known ? (seen.serverSeq - world.r.below(400)) >>> 0 : world.r.u32();
+      return frame(world, type, code, quote(world.ip.client, ECHO, seen.clientPort, seq));
+    });
+    const mss = world.info(handle, L.INFO_snd_mss);
+    // What somebody on the path says is believed, as far as it can be true.
+    if (known) world.expect(mss < mssWhole, `segments of ${mss} bytes: no error was believed`);
+    world.expect(mss >= (known ? mssLeast : mssWhole), `segments of ${mss} bytes`);
+    world.expect(world.info(handle, L.INFO_state) === L.TCP_ESTABLISHED, 'the connection is gone');
+  };
+}
+
+const errors = forgedErrors({
+  times: 40_000,
+  kinds: [...[0, 1, 2, 3, FRAG_NEEDED, 13].map((code) => [UNREACHABLE, code] as const), [TIME_EXCEEDED, 0]],
+  // MTUs that no path has.
+  frame: (world, type, code, quoted) =>
+    icmp(type, code, type === UNREACHABLE && code === FRAG_NEEDED ? world.r.below(600) : 0, quoted),
+  mssLeast: PMTU_LEAST - OVERHEAD,
+  mssWhole: 1500 - OVERHEAD,
+});
 
 export const icmps: readonly Attack[] = [
   {

@@ -1,14 +1,11 @@
 // The same over IPv6, and what only IPv6 has: neighbour discovery (RFC 4861, RFC 6583), fragments as an extension header.
 import * as L from '../../core/layout.js';
-import { watch } from '../enemy.js';
-import { ACK, fragment6, icmp6, neighbourSolicitation, PSH, quote, RST, SYN, segment, variant } from '../frames.js';
+import { ACK, fragment6, icmp6, neighbourSolicitation, PSH, segment, variant } from '../frames.js';
 import type { Attack } from '../run.js';
-import { BARE, ECHO, type World } from '../world.js';
-import { sweep } from './blind.js';
+import { ECHO, type World } from '../world.js';
+import { sweeps } from './blind.js';
 import { flood, synFlood } from './flood.js';
-import { victim } from './icmp.js';
-
-const BLIND = [L.CNT_TcpExtTCPChallengeACK, L.CNT_TcpExtTCPSYNChallenge, L.CNT_TcpExtOutOfWindow, L.CNT_TcpEstabResets];
+import { forgedErrors } from './icmp.js';
 
 const UNREACHABLE = 1;
 const PACKET_TOO_BIG = 2;
@@ -21,29 +18,18 @@ const OVERHEAD = 40 + 20 + 12;
 /** 2001:db8::, where nobody on the link is. */
 const ELSEWHERE = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/** Errors of every kind that quote a segment of the client's connection, with numbers by chance or by knowledge. */
-function errors(world: World, full: boolean, known: boolean): void {
-  const seen = watch(world, world.legitimate.handle);
-  world.pass(4000);
-  const handle = victim(world, seen.clientPort);
-  const kinds = [
+const errors = forgedErrors({
+  times: 30_000,
+  kinds: [
     ...[0, 1, 2, 3, 4, 5, 6].map((code) => [UNREACHABLE, code] as const),
-    [PACKET_TOO_BIG, 0] as const,
-    [TIME_EXCEEDED, 0] as const,
-    [PARAMETER_PROBLEM, 1] as const,
-  ];
-  flood(world, full ? 1_000_000 : 30_000, (i) => {
-    const [type, code] = kinds[i % kinds.length];
-    const seq = known ? (seen.serverSeq - world.r.below(400)) >>> 0 : world.r.u32();
-    const rest = type === PACKET_TOO_BIG ? world.r.below(1400) : 0;
-    return icmp6(type, code, rest, quote(world.ip.client, ECHO, seen.clientPort, seq));
-  });
-  const mss = world.info(handle, L.INFO_snd_mss);
-  const whole = 1500 - OVERHEAD;
-  if (known) world.expect(mss < whole, `segments of ${mss} bytes: no error was believed`);
-  world.expect(mss >= (known ? MTU_LEAST - OVERHEAD : whole), `segments of ${mss} bytes`);
-  world.expect(world.info(handle, L.INFO_state) === L.TCP_ESTABLISHED, 'the connection is gone');
-}
+    [PACKET_TOO_BIG, 0],
+    [TIME_EXCEEDED, 0],
+    [PARAMETER_PROBLEM, 1],
+  ],
+  frame: (world, type, code, quoted) => icmp6(type, code, type === PACKET_TOO_BIG ? world.r.below(1400) : 0, quoted),
+  mssLeast: MTU_LEAST - OVERHEAD,
+  mssWhole: 1500 - OVERHEAD,
+});
 
 /** Neighbours that the core has an entry for. */
 function neighbours(world: World): number {
@@ -76,27 +62,7 @@ function fragments(world: World, full: boolean): void {
 }
 
 const attacks: readonly Omit<Attack, 'six'>[] = [
-  {
-    name: 'ipv6-blind-rst',
-    about: 'RSTs across all sequence numbers at an open connection',
-    config: BARE,
-    counters: BLIND,
-    run: (world, full) => sweep(world, full, RST, 0),
-  },
-  {
-    name: 'ipv6-blind-syn',
-    about: 'SYNs across all sequence numbers at an open connection',
-    config: BARE,
-    counters: BLIND,
-    run: (world, full) => sweep(world, full, SYN, 0),
-  },
-  {
-    name: 'ipv6-blind-data',
-    about: 'forged data across all sequence numbers with random acknowledgment numbers',
-    config: BARE,
-    counters: BLIND,
-    run: (world, full) => sweep(world, full, ACK | PSH, 16),
-  },
+  ...sweeps('ipv6-'),
   {
     name: 'ipv6-syn-flood',
     about: 'SYNs from random addresses that are not on the link',
