@@ -1,7 +1,6 @@
 // How connections between lunet and Linux begin and end, in both roles: half close, reset, refusal, simultaneous open,
 // TIME-WAIT and its reuse, many short ones.
 
-import { setTimeout as delay } from 'node:timers/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { TCP_LAST_ACK } from '../../src/host/core/layout.js';
@@ -34,6 +33,12 @@ test.before(
 );
 
 test.after(() => ends.dispose());
+
+/** Whether the kernel in B has a connection to this port in a state by `ss`'s name for it. */
+async function kernelIs(state: string, port: number): Promise<boolean> {
+  const { stdout } = await ends.pair.b.run('ss', ['-Htan', `( dport = :${port} )`]);
+  return new RegExp(`^${state} `, 'm').test(stdout);
+}
 
 /** Waits until the kernel in B has no connection from this port any more, closed as it may be for its application. */
 function kernelForgets(port: number): Promise<boolean> {
@@ -188,18 +193,16 @@ for (const family of FAMILIES) {
       // 1,514 bytes with their headers.
       await datagram(family === 4 ? 1472 : 1452);
       const kernel = ends.connect('kernel', { ...jobs.kernel, family, port: 62_001, localPort: KERNEL_PORT });
-      await delay(100);
+      await until('our SYN waits in the bucket', () => kernelIs('SYN-SENT', 62_001));
       const lunet = ends.connect('lunet', { ...jobs.lunet, family, port: KERNEL_PORT, localPort: 62_001 });
-      await delay(100);
-      const { stdout } = await b.run('ss', ['-Htan', '( dport = :62001 )']);
+      // lunet's SYN has come, ours has not gone.
+      await until('lunet’s SYN comes', () => kernelIs('SYN-RECV', 62_001));
       await bucket('change', '1gbit');
       // The queue moves again with the next packet.
       await datagram(1);
       const outcomes = { lunet: (await lunet)[0], kernel: (await kernel)[0] };
       whole(outcomes.lunet, jobs.kernel);
       whole(outcomes.kernel, jobs.lunet);
-      // lunet's SYN has come, ours has not gone.
-      assert.match(stdout, /^SYN-RECV/m);
       assert.is((await ends.counters('lunet')).TcpPassiveOpens, before.TcpPassiveOpens);
     } finally {
       await b.run('tc', ['qdisc', 'del', 'dev', INTERFACE, 'root'], { anyStatus: true });
