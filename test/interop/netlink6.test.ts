@@ -123,10 +123,12 @@ test.before(
     await ip('route', 'add', '2001:db8:1::/48', 'via', 'fd77::99', 'dev', INTERFACE, 'onlink', 'metric', '200');
     await ip('route', 'add', '2001:db8:1::/48', 'via', 'fd77::98', 'dev', INTERFACE, 'onlink', 'metric', '100');
     await ip('neigh', 'add', 'fd77::9', 'lladdr', '02:00:00:00:00:09', 'dev', INTERFACE, 'nud', 'permanent');
-    await until('B’s link-local address is past detection', async () => {
-      const [one] = await addresses('b', 'scope', 'link');
-      return one !== undefined && !one.tentative;
-    });
+    for (const end of ['a', 'b'] as const) {
+      await until(`${end}’s link-local address is past detection`, async () => {
+        const [one] = await addresses(end, 'scope', 'link');
+        return one !== undefined && !one.tentative;
+      });
+    }
     program = await startProgram(pair.a, 'netlink-tables', [INTERFACE, 'IPv6']);
   }),
 );
