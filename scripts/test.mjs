@@ -29,7 +29,7 @@ const groups = [
     limitMs: 15 * MINUTE,
     // Most of their time is waiting: for timers, losses, other programs.
     parallel: 2,
-    alone: ['bulk', 'congestion', 'idle', 'parallel'],
+    alone: ['bulk', 'congestion', 'idle', 'parallel', 'restart'],
     needsMachine: true,
   },
 ];

@@ -15,7 +15,6 @@ import {
   type Side,
 } from '../helpers/endpoints.js';
 import { INTERFACE, until } from '../helpers/netns.js';
-import { KERNEL_PORT } from '../helpers/transfer.js';
 import { contentHash } from './programs/content.js';
 import type { Job, Outcome } from './programs/endpoint.js';
 
@@ -172,6 +171,8 @@ for (const family of FAMILIES) {
 
   test(`IPv${family}: both open at the same time`, async () => {
     const { a, b } = ends.pair;
+    // No connection before had it: in TIME-WAIT it would hold this lunet to the timestamps of the one before (RFC 7323 §5.3).
+    const kernelPort = 9100;
     const jobs = { lunet: { seed: 1, bytes: 100_000 }, kernel: { seed: 2, bytes: 100_000 } };
     // Nobody shall ask for a MAC meanwhile: the answer would wait as well.
     for (const [here, there, side] of [
@@ -192,9 +193,9 @@ for (const family of FAMILIES) {
     try {
       // 1,514 bytes with their headers.
       await datagram(family === 4 ? 1472 : 1452);
-      const kernel = ends.connect('kernel', { ...jobs.kernel, family, port: 62_001, localPort: KERNEL_PORT });
+      const kernel = ends.connect('kernel', { ...jobs.kernel, family, port: 62_001, localPort: kernelPort });
       await until('our SYN waits in the bucket', () => kernelIs('SYN-SENT', 62_001));
-      const lunet = ends.connect('lunet', { ...jobs.lunet, family, port: KERNEL_PORT, localPort: 62_001 });
+      const lunet = ends.connect('lunet', { ...jobs.lunet, family, port: kernelPort, localPort: 62_001 });
       // lunet's SYN has come, ours has not gone.
       await until('lunet’s SYN comes', () => kernelIs('SYN-RECV', 62_001));
       await bucket('change', '1gbit');
