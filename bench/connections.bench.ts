@@ -4,7 +4,7 @@ import type { Core } from '../src/host/core/core.js';
 import { EV_ACCEPT, EV_CONNECT, EV_DATA, EV_ERROR } from '../src/host/core/layout.js';
 import { bytes, count } from '../src/host/knbench/format.js';
 import { begin, json, printJson, printTable, quick, ROUNDS, type Spread, spread } from './harness.js';
-import { connectInline, listenInline, openPair, type Pair, type PairOptions, turnUntil } from './pair.js';
+import { connectInline, listenInline, openPair, type Pair, type PairOptions, pages, turnUntil } from './pair.js';
 
 const COUNTS = quick ? [10, 1000, 10_000] : [10, 1000, 100_000, 1_000_000];
 const SECONDS = quick ? 0.02 : 0.3;
@@ -152,7 +152,7 @@ function rpcRate(pair: Pair, handles: Uint32Array, responses: () => number): (de
 
 const setting = begin({
   what: `Connections between two cores in one thread; RPCs of ${MESSAGE_BYTES} B on connections drawn at random`,
-  link: 'memory: between two instances, MTU 1500; one copy from transmit to receive objects',
+  link: `memory: between two instances, MTU 1500; one copy from transmit to receive objects; memory on ${pages}`,
   offloads: 'checksums in software, no TSO; late segmentation and GRO in the core',
 });
 const rows = COUNTS.map(measure);

@@ -7,7 +7,7 @@ import { sizeText } from '../src/host/knbench/results.js';
 import { dispatch, Echo, Requester, Sink, Source } from './apps.js';
 import { begin, json, printJson, printTable, quick, ROUNDS, type Spread, spread } from './harness.js';
 import { hotCore } from './hot.js';
-import { connectInline, type Join, listenInline, openPair, type Pair, turnUntil } from './pair.js';
+import { connectInline, type Join, listenInline, openPair, type Pair, pages, turnUntil } from './pair.js';
 
 const SECONDS = quick ? 0.01 : 0.1;
 const WARM_UP_SECONDS = SECONDS / 4;
@@ -151,7 +151,7 @@ function copyNs(): number {
 
 const setting = begin({
   what: 'Both ends in one thread, by reference on inline sockets; loopback: one core that receives what it transmits',
-  link: 'loopback, and memory: between two instances; one copy from transmit to receive objects on either',
+  link: `loopback, and memory: between two instances; one copy from transmit to receive objects on either; memory on ${pages}`,
   offloads: 'checksums in software or none at all, as said in each row; no TSO; late segmentation and GRO in the core',
 });
 const yardsticks = [copyNs()];

@@ -6,6 +6,7 @@ import * as L from '../src/host/core/layout.js';
 import type { Link } from '../src/host/link/link.js';
 import { loopbackLink } from '../src/host/link/loopback.js';
 import { memoryLink } from '../src/host/link/memory.js';
+import { loadNative, type NativeAddon } from '../src/host/link/native.js';
 import { profiles } from '../src/host/profiles.js';
 
 export type Join = 'loopback' | 'two instances';
@@ -63,6 +64,12 @@ export const defaultConfig: Omit<CoreConfig, 'mtu' | 'mac'> = {
   flags: L.CFGF_ARP | L.CFGF_TIMESTAMPS | L.CFGF_SACK | L.CFGF_WINDOW_SCALE,
 };
 
+/** Gives the cores of these links what those of DPDK links have; null without the addon. */
+const native = optionalNative();
+
+/** Behind the cores' tables and objects, for a benchmark to print. */
+export const pages = native ? 'transparent hugepages, where the kernel has them' : 'ordinary pages (no addon)';
+
 let hubs = 0;
 
 export function openPair(join: Join, options: PairOptions = {}): Pair {
@@ -80,6 +87,7 @@ export function openPair(join: Join, options: PairOptions = {}): Pair {
       onEvent: ((handle, kind, a, b) => pair.onEvent(core, handle, kind, a, b)) satisfies InlineEvent,
       place(memory, arenaEnd) {
         tableBytes = arenaEnd;
+        native?.adviseHugepages(memory);
         return link.attach({ memory, ctl: L.CTL, arenaEnd, zoneCount: config.zones, rxZones: config.rxZones });
       },
     });
@@ -129,6 +137,15 @@ export function openPair(join: Join, options: PairOptions = {}): Pair {
     },
   };
   return pair;
+}
+
+function optionalNative(): NativeAddon | null {
+  try {
+    return loadNative();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ERR_LUNET_NO_ADDON') return null;
+    throw error;
+  }
 }
 
 /** Takes turns until `done`, or throws when it does not come. */

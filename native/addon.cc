@@ -8,6 +8,7 @@
 #include "netlink.h"
 #include "port_js.h"
 #include "thread.h"
+#include "zones.h"
 
 namespace lunet {
 
@@ -34,11 +35,22 @@ Napi::Value jsPinThread(const Napi::CallbackInfo& call) {
   return call.Env().Undefined();
 }
 
+/** adviseHugepages(memory: WebAssembly.Memory) → whether the kernel takes the advice */
+Napi::Value jsAdviseHugepages(const Napi::CallbackInfo& call) {
+  const Napi::Env env = call.Env();
+  const Napi::Value buffer =
+      call.Length() > 0 && call[0].IsObject() ? call[0].As<Napi::Object>().Get("buffer") : env.Undefined();
+  if (!buffer.IsArrayBuffer()) return typeError(env, "adviseHugepages(memory: WebAssembly.Memory)");
+  auto memory = buffer.As<Napi::ArrayBuffer>();
+  return Napi::Boolean::New(env, Zones::adviseHugepages(static_cast<uint8_t*>(memory.Data()), memory.ByteLength()));
+}
+
 }  // namespace
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("dpdkVersion", rte_version());
   exports.Set("interfaceInfo", Napi::Function::New(env, jsInterfaceInfo, "interfaceInfo"));
+  exports.Set("adviseHugepages", Napi::Function::New(env, jsAdviseHugepages, "adviseHugepages"));
   exports.Set("pinThread", Napi::Function::New(env, jsPinThread, "pinThread"));
   exports.Set("threadCpuSeconds", Napi::Function::New(
                                       env,

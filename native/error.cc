@@ -31,4 +31,11 @@ Napi::Value raise(Napi::Env env, const Failure& failure) {
   return env.Undefined();
 }
 
+Napi::Value typeError(Napi::Env env, const char* usage) {
+  Napi::TypeError error = Napi::TypeError::New(env, usage);
+  error.Set("code", Napi::String::New(env, "ERR_INVALID_ARG_TYPE"));
+  error.ThrowAsJavaScriptException();
+  return env.Undefined();
+}
+
 }  // namespace lunet

@@ -29,4 +29,7 @@ Failure failed(const std::string& what, int error, const std::string& hint = "")
 /** Makes `failure` the pending JavaScript exception. */
 Napi::Value raise(Napi::Env env, const Failure& failure);
 
+/** A wrong argument: `usage` says how the call is made. */
+Napi::Value typeError(Napi::Env env, const char* usage);
+
 }  // namespace lunet

@@ -18,6 +18,8 @@
 
 #include <memory>
 #include <string>
+
+#include "error.h"
 #include <vector>
 
 namespace lunet {
@@ -253,13 +255,10 @@ class NetlinkSocket : public std::enable_shared_from_this<NetlinkSocket> {
   bool overrun_ = false;
 };
 
-void throwTypeError(napi_env env, const char* message) { napi_throw_type_error(env, "ERR_INVALID_ARG_TYPE", message); }
-
 Napi::Value openNetlink(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (info.Length() != 3 || !info[0].IsNumber() || !info[1].IsFunction() || !info[2].IsFunction()) {
-    throwTypeError(env, "openNetlink(groups: number, onMessage: (bytes) => void, onOverrun: () => void)");
-    return Napi::Value();
+    return typeError(env, "openNetlink(groups: number, onMessage: (bytes) => void, onOverrun: () => void)");
   }
   auto socket = std::make_shared<NetlinkSocket>(env);
   if (!socket->open(info[0].As<Napi::Number>().Uint32Value(), info[1], info[2])) return Napi::Value();
@@ -271,7 +270,7 @@ Napi::Value openNetlink(const Napi::CallbackInfo& info) {
                          [socket](const Napi::CallbackInfo& call) {
                            if (call.Length() != 1 || !call[0].IsTypedArray() ||
                                call[0].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
-                             throwTypeError(call.Env(), "send(bytes: Uint8Array)");
+                             typeError(call.Env(), "send(bytes: Uint8Array)");
                              return;
                            }
                            const auto bytes = call[0].As<Napi::Uint8Array>();

@@ -60,13 +60,6 @@ class PortHandle : public std::enable_shared_from_this<PortHandle> {
 
 using Handle = std::shared_ptr<PortHandle>;
 
-Napi::Value typeError(Napi::Env env, const char* usage) {
-  Napi::TypeError error = Napi::TypeError::New(env, usage);
-  error.Set("code", Napi::String::New(env, "ERR_INVALID_ARG_TYPE"));
-  error.ThrowAsJavaScriptException();
-  return env.Undefined();
-}
-
 std::string text(const Napi::Object& options, const char* name) {
   const Napi::Value value = options.Get(name);
   return value.IsString() ? value.As<Napi::String>().Utf8Value() : "";

@@ -28,13 +28,14 @@ Outcome Zones::place(const Request& request) {
   base_ = static_cast<uint32_t>(first - wasm);
   count_ = request.count;
 
+  // The core's tables lie below the zones.
+  adviseHugepages(wasmBase_, request.wasmBytes);
   Outcome failure;
   if (eal::hugepages()) {
     failure = alias(request);
   } else {
     delta_ = wasm;
     void* at = request.wasmBase + base_;
-    madvise(at, bytes(), MADV_HUGEPAGE);
     if (rte_extmem_register(at, bytes(), nullptr, 0, kSmallPage) != 0) {
       failure = failed("DPDK does not accept the WebAssembly memory", rte_errno);
     } else {
@@ -78,6 +79,8 @@ Outcome Zones::alias(const Request& request) {
   }
   return {};
 }
+
+bool Zones::adviseHugepages(uint8_t* at, size_t bytes) { return madvise(at, bytes, MADV_HUGEPAGE) == 0; }
 
 void Zones::release() {
   // Wasm code may still be called: its pages stay mapped at every moment, MAP_FIXED replaces them in one step.

@@ -37,6 +37,12 @@ class Zones {
 
   /** Takes hugepages and lays them over the Wasm memory; without hugepages, uses the Wasm memory itself. */
   Outcome place(const Request& request);
+  /**
+   * Asks the kernel to back `bytes` at `at` with transparent hugepages as they are first touched. Advice: where the kernel has
+   * none, nothing changes. Returns whether it was accepted.
+   */
+  static bool adviseHugepages(uint8_t* at, size_t bytes);
+
   /** Puts ordinary zeroed memory back where the zones were and returns the hugepages. */
   void release();
 
