@@ -14,6 +14,8 @@ const ACTIVE = 98_304;
 /** After which nothing of the handshakes is under way any more: longer than the delayed ACK. */
 const REST_MS = 20;
 const WARM_UP_ROUNDS = quick ? 1 : 3;
+/** Connections that are used while the others are idle. */
+const USED = 10;
 /** Connections that are being opened, or closed, at a time. */
 const BATCH = 64;
 /** Clients' addresses and servers' ports: with 64,512 local ports enough for four million. */
@@ -30,6 +32,8 @@ interface Row {
   rpcPerSecond: Spread;
   /** With 16 requests in flight, each on a connection of its own. */
   rpcPerSecond16: Spread;
+  /** One at a time over ten of the connections, while the others stay established: what idle ones cost the rest. */
+  rpcPerSecondOnTen: Spread;
 }
 
 function options(connections: number): PairOptions {
@@ -107,14 +111,22 @@ function measure(connections: number): Row {
   const heldWhenIdle = heldBy(client) + heldBy(server);
 
   const rpc = rpcRate(pair, handles, () => responses);
+  // Spread over the tables.
+  const step = connections / USED;
+  const used = Uint32Array.from({ length: USED }, (_, i) => handles[Math.floor(i * step)]);
+  const rpcOnTen = rpcRate(pair, used, () => responses);
   const one: number[] = [];
   const sixteen: number[] = [];
-  // Not counted: the first numbers of connections would pay for compiling what the others run.
-  for (let round = 0; round < WARM_UP_ROUNDS; round++) for (const depth of [1, 16]) rpc(depth);
-  for (let round = 0; round < ROUNDS; round++) {
+  const onTen: number[] = [];
+  const runAll = (): void => {
     one.push(rpc(1));
     sixteen.push(rpc(16));
-  }
+    onTen.push(rpcOnTen(1));
+  };
+  // Not counted: the first numbers of connections would pay for compiling what the others run.
+  for (let round = 0; round < WARM_UP_ROUNDS; round++) runAll();
+  for (const rates of [one, sixteen, onTen]) rates.length = 0;
+  for (let round = 0; round < ROUNDS; round++) runAll();
   pair.close();
   return {
     connections,
@@ -123,6 +135,7 @@ function measure(connections: number): Row {
     handshakesPerSecond: spread(handshakes),
     rpcPerSecond: spread(one),
     rpcPerSecond16: spread(sixteen),
+    rpcPerSecondOnTen: spread(onTen),
   };
 }
 
@@ -170,6 +183,8 @@ else {
       'min–max',
       'RPC/s, 16 in flight',
       'min–max',
+      `RPC/s on ${USED} of them`,
+      'min–max',
     ],
     rows.map((row) => [
       row.connections.toLocaleString('en'),
@@ -178,6 +193,7 @@ else {
       ...ranged(row.handshakesPerSecond),
       ...ranged(row.rpcPerSecond),
       ...ranged(row.rpcPerSecond16),
+      ...ranged(row.rpcPerSecondOnTen),
     ]),
   );
   console.log(
@@ -185,6 +201,7 @@ else {
       '',
       `tables each: what a core’s tables grow by for each connection it is configured for: slots (${ACTIVE.toLocaleString('en')} at most), packed records, handles, flow table.`,
       'held: buffers and records that all idle connections together hold.',
+      `RPC/s: on connections drawn from all; on ${USED} of them: the others are established and idle.`,
       `Medians of ${ROUNDS} rounds; all connections are closed and opened again for each figure of handshakes.`,
     ].join('\n'),
   );
