@@ -1,7 +1,7 @@
 // Every export of the core and nothing else: this file is the ABI, with abi/layout.ts. Results ≥ 0 are fine, negative
 // ones are -errno. Addresses of IP addresses point at 16 bytes, IPv4 mapped.
 
-export { arenaNeeded, flush, ingest, init, poll } from './ingest';
+export { arenaNeeded, enter, flush, ingest, init, poll } from './ingest';
 export { linkConfig } from './ip/interface';
 export { neighAt, neighDel, neighFail, neighSet } from './ip/neighbour';
 export { addressAdd, addressDel, routeAdd, routeAt, routeClear, routeDel } from './ip/route';

@@ -170,6 +170,18 @@ export function poll(now: f64): f64 {
   return timersNext();
 }
 
+/**
+ * Before calls from outside a turn: brings the time, and sends what was queued since the last one. Calls nobody back: who
+ * is about to call may not be ready for that.
+ */
+export function enter(now: f64): void {
+  if (!initialised) return;
+  begin(now);
+  completions();
+  tcpFlush();
+  turnEnd();
+}
+
 /** Sends what waits for room in the transmit ring, or was queued since the last turn. */
 export function flush(now: f64): void {
   if (!initialised) return;

@@ -365,6 +365,8 @@ export const OPT_FIN_WAIT2_US: u32 = 20;
 export const OPT_DEFER_ACCEPT: u32 = 21;
 /** Listener: connections that data in a SYN may have opened and no ACK has confirmed (RFC 7413 §5.1); 0 = none. */
 export const OPT_FAST_OPEN: u32 = 22;
+/** Inline connection: received data, and the end behind it, waits in the core, so that the window closes. */
+export const OPT_PAUSED: u32 = 23;
 /** UDP: may send to broadcast addresses (SO_BROADCAST). */
 export const OPT_BROADCAST: u32 = 40;
 

@@ -28,7 +28,7 @@ export function setNow(us: f64): void {
 }
 
 /**
- * Whether nowUs is the present, which it is while ingest(), poll() and flush() run. An application that calls at another
+ * Whether nowUs is the present, which it is while ingest(), poll(), flush() and enter() run. An application that calls at another
  * time may do so long after: what depends on the time (sending, for it arms timers and takes RTT samples) waits for the
  * next flush() or poll().
  */

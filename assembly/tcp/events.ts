@@ -1,6 +1,9 @@
 // Events to the application. Each connection keeps a bit per kind of event and is on one list while any bit is set,
 // so an event can wait for room in the event ring without being lost. Inline sockets get theirs through the
 // imported callback, when the segment that caused them has been dealt with.
+//
+// A paused inline connection (OPT_PAUSED) is a batch one to everything that receives: its data is queued, and takes from the
+// window. What it is told still comes by the callback, but for data and what comes behind data.
 
 import { eventPush } from '../abi/rings';
 import {
@@ -17,9 +20,12 @@ import {
 import { hostEvent } from '../host';
 import { slotReap, stillHeld } from './handle';
 import { rcvqTake, takenAddr, takenLen } from './recvq';
+import { windowUpdate } from './sockopt';
 import { urgentLeft } from './urgent';
 import {
   Cold,
+  F2_PAUSED,
+  F2_RESUMED,
   FL_ACCEPT_QUEUE,
   FL_DATA_SIGNALLED,
   FL_INLINE,
@@ -88,14 +94,40 @@ function nextKind(pending: u32): u32 {
   return EV_CLOSED;
 }
 
+/** What a paused connection is not told before it is resumed. */
+const HELD: u32 = (1 << EV_DATA) | (1 << EV_EOF) | (1 << EV_CLOSED);
+
+/** Whether the connection's events come by the callback. */
+@inline
+export function calledBack(t: Tcb): bool {
+  return (t.flags & FL_INLINE) != 0 || (coldOf(t).flags2 & F2_PAUSED) != 0;
+}
+
+/** Hands over no more, before resume(). */
+export function pause(t: Tcb): void {
+  t.flags &= ~FL_INLINE;
+  coldOf(t).flags2 |= F2_PAUSED;
+}
+
+/** What waits is handed over when the events of this turn, or the next, are. */
+export function resume(t: Tcb): void {
+  coldOf(t).flags2 &= ~F2_PAUSED;
+  t.flags = (t.flags | FL_INLINE) & ~FL_DATA_SIGNALLED;
+  t.evPending &= <u8>~((<u32>1) << EV_DATA);
+  if ((t.rcvQHead | t.evPending) == 0) return;
+  coldOf(t).flags2 |= F2_RESUMED;
+  if (!(t.flags & FL_IN_EVENTS)) enlist(t);
+}
+
 /** Calls back for everything that an inline connection has pending. The callback may do anything, so `t` is looked at anew after each. */
 export function deliverInline(t: Tcb): void {
   const handle = t.handle;
   while (true) {
-    const pending: u32 = t.evPending;
+    const inline = (t.flags & FL_INLINE) != 0;
+    const pending: u32 = inline ? t.evPending : t.evPending & ~HELD;
     if (pending & ((1 << EV_ACCEPT) | (1 << EV_CONNECT) | (1 << EV_REPORT))) {
       const kind = nextKind(pending);
-      t.evPending = <u8>(pending & ~((<u32>1) << kind));
+      t.evPending &= <u8>~((<u32>1) << kind);
       if (kind == EV_ACCEPT) {
         const listener = coldOf(t).listener;
         coldOf(t).listener = 0;
@@ -105,11 +137,11 @@ export function deliverInline(t: Tcb): void {
         coldOf(t).reports = 0;
         hostEvent(handle, kind, what, urgentLeft(t));
       } else hostEvent(handle, kind, 0, 0);
-    } else if (rcvqTake(t)) hostEvent(handle, EV_DATA, takenAddr, takenLen);
+    } else if (inline && rcvqTake(t)) hostEvent(handle, EV_DATA, takenAddr, takenLen);
     else if (pending == 0) return;
     else {
       const kind = nextKind(pending);
-      t.evPending = <u8>(pending & ~((<u32>1) << kind));
+      t.evPending &= <u8>~((<u32>1) << kind);
       hostEvent(handle, kind, argument(t, kind), 0);
     }
     if (!stillHeld(t, handle)) return;
@@ -127,8 +159,12 @@ function deliverAll(): void {
   while (head) {
     const at = head;
     const t = tcbAt(at);
-    if (t.flags & FL_INLINE) {
+    if (calledBack(t)) {
       if (t.state != 0) deliverInline(t);
+      if (coldOf(t).flags2 & F2_RESUMED) {
+        coldOf(t).flags2 &= ~F2_RESUMED;
+        windowUpdate(t);
+      }
     } else {
       while (t.evPending != 0) {
         const kind = nextKind(t.evPending);

@@ -23,6 +23,7 @@ import {
   OPT_LINGER_US,
   OPT_MAXSEG,
   OPT_NODELAY,
+  OPT_PAUSED,
   OPT_QUICKACK,
   OPT_RCV_BUF_BYTES,
   OPT_REPORTS,
@@ -44,6 +45,7 @@ import {
   TCP_SYN_SENT,
 } from '../abi/layout';
 import { ccStart } from './congestion/index';
+import { calledBack, pause, resume } from './events';
 import { fromHandle, slotMissing } from './handle';
 import { MSS_LEAST, windowScaleOffer } from './handshake';
 import { keepaliveStart } from './keepalive';
@@ -52,6 +54,7 @@ import { ackSend, tcpOutput } from './output';
 import {
   Cold,
   F2_CORK,
+  F2_PAUSED,
   F2_PUSH_ONCE,
   F2_RCVBUF_LOCK,
   FL_KEEPALIVE,
@@ -161,6 +164,12 @@ export function setOption(handle: i32, option: u32, value: f64): i32 {
       if (t.state != TCP_LISTEN) return -EINVAL;
       backlogOf(t).fastMost = <u32>min<f64>(value, 0xffffffff);
       return 0;
+    case OPT_PAUSED:
+      // A batch connection is not read by not calling recv().
+      if (t.state == TCP_LISTEN || !calledBack(t)) return -EINVAL;
+      if (value != 0) pause(t);
+      else if (c.flags2 & F2_PAUSED) resume(t);
+      return 0;
     case OPT_QUICKACK:
       if (t.state != TCP_LISTEN && asLinuxReceiver()) {
         if (linuxSetQuickAck(t, value != 0)) ackSend(t);
@@ -255,6 +264,8 @@ export function getOption(handle: i32, option: u32): f64 {
       return t.state == TCP_LISTEN ? backlogOf(t).fastMost : 0;
     case OPT_DEFER_ACCEPT:
       return t.state == TCP_LISTEN ? secondsFor(c.deferAccept) * 1000000 : 0;
+    case OPT_PAUSED:
+      return c.flags2 & F2_PAUSED ? 1 : 0;
     case OPT_QUICKACK:
       return t.flags & FL_QUICKACK ? 1 : 0;
     case OPT_CONGESTION:

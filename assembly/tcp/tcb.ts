@@ -417,6 +417,10 @@ export const F2_FAST_PENDING: u32 = 1 << 12;
 export const F2_SYN_DATA: u32 = 1 << 13;
 /** A segment with an ECT or CE mark has arrived. */
 export const F2_ECN_SEEN: u32 = 1 << 9;
+/** OPT_PAUSED: FL_INLINE is off until it is resumed, so that data is queued as a batch connection's (events.ts). */
+export const F2_PAUSED: u32 = 1 << 15;
+/** What waited meanwhile is to be handed over, and the window told. */
+export const F2_RESUMED: u32 = 1 << 25;
 
 /** Cold.dsackStart and dsackEnd hold a range to report. */
 export const F2_DSACK: u32 = 1 << 14;

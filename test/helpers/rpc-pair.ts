@@ -2,7 +2,7 @@
 import * as nodeNet from 'node:net';
 import * as assert from 'uvu/assert';
 import * as L from '../../src/host/core/layout.js';
-import { memoryLink, openStack, type Stack } from '../../src/host/index.js';
+import { memoryLink, openStack, type Stack, type StackOptions } from '../../src/host/index.js';
 import { createNet } from '../../src/host/net/index.js';
 import {
   BufferMemory,
@@ -41,7 +41,12 @@ export interface RpcEnds {
   finish(): Promise<void>;
 }
 
-export async function openRpc(name: RpcStackName, options: RpcServerOptions = {}): Promise<RpcEnds> {
+/** @param stackOptions of both stacks, over lunet */
+export async function openRpc(
+  name: RpcStackName,
+  options: RpcServerOptions = {},
+  stackOptions: Partial<StackOptions> = {},
+): Promise<RpcEnds> {
   const stacks: Stack[] = [];
   const memories = [new BufferMemory(), new BufferMemory()];
   let networks: RpcEnds['networks'];
@@ -52,7 +57,16 @@ export async function openRpc(name: RpcStackName, options: RpcServerOptions = {}
   } else {
     const hub = `rpc-${process.pid}-${hubs++}`;
     for (const address of ['10.0.0.1/24', '10.0.0.2/24']) {
-      stacks.push(await openStack({ link: memoryLink(hub), address, zones: 16, rxZones: 4, maxConnections: 256 }));
+      stacks.push(
+        await openStack({
+          link: memoryLink(hub),
+          address,
+          zones: 16,
+          rxZones: 4,
+          maxConnections: 256,
+          ...stackOptions,
+        }),
+      );
     }
     if (name === 'lunet/zc') {
       networks = { server: rpcOverZc(createZc(stacks[0])), client: rpcOverZc(createZc(stacks[1])) };

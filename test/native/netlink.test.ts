@@ -2,9 +2,14 @@ import { Worker } from 'node:worker_threads';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { loadNative } from '../../src/host/link/native.js';
+import * as nl from '../../src/host/netlink/constants.js';
 import { interfaceInfo } from '../../src/host/netlink/interface.js';
+import { encodeMessage } from '../../src/host/netlink/messages.js';
 
 const native = loadNative();
+
+/** kDatagramsPerWakeup of native/netlink.cc. */
+const MOST_DATAGRAMS = 16;
 
 test('the loopback interface is described', async () => {
   const info = await interfaceInfo(native, 'lo');
@@ -66,6 +71,28 @@ test('what a callback throws is an uncaught exception and not a crash', async ()
   request[6] = 1 | 4;
   socket.send(request);
   assert.is((await caught).message, 'from the callback');
+  socket.close();
+});
+
+test('a flood of datagrams is taken a few at a time, with a turn of libuv in between', async () => {
+  let taken = 0;
+  const socket = native.openNetlink(
+    0,
+    () => taken++,
+    () => assert.unreachable('nothing is lost'),
+  );
+  const total = 200;
+  // The kernel answers within the call.
+  for (let i = 0; i < total; i++) {
+    socket.send(encodeMessage(nl.NLMSG_NOOP, nl.NLM_F_REQUEST | nl.NLM_F_ACK, i, new Uint8Array(0)));
+  }
+  const turns: number[] = [];
+  for (let last = 0; last < total && turns.length < 1000; last = taken) {
+    await new Promise((resolve) => setImmediate(resolve));
+    turns.push(taken - last);
+  }
+  assert.is(taken, total);
+  assert.ok(Math.max(...turns) <= MOST_DATAGRAMS, `${turns} in the turns of libuv`);
   socket.close();
 });
 

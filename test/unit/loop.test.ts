@@ -4,8 +4,10 @@ import net from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
+import type { Core } from '../../src/host/core/core.js';
 import * as L from '../../src/host/core/layout.js';
-import type { Zc, ZcConnection, ZcHandler } from '../../src/host/zc/index.js';
+import { memoryLink, openStack } from '../../src/host/index.js';
+import { createZc, type Zc, type ZcConnection, type ZcHandler } from '../../src/host/zc/index.js';
 import { MIRROR, openMirrored } from '../helpers/mirror-link.js';
 import { next, until } from '../helpers/net-pair.js';
 import { random } from '../helpers/random.js';
@@ -101,6 +103,96 @@ for (const sockets of [1, 64]) {
     await finish({ stacks: [zc.stack] });
   });
 }
+
+test('a turn takes at most the link’s burst of frames, however many wait', async () => {
+  const burstFrames = 4;
+  const name = `loop-burst-${process.pid}`;
+  const link = memoryLink(name, { burstFrames });
+  const turns: number[] = [];
+  let seen = 0;
+  let core: Core | null = null;
+  const receiver = await openStack({
+    link: {
+      ...link,
+      burst() {
+        // What the core has been given since the last one.
+        const frames = core?.counter(L.CNT_RxFrames) ?? 0;
+        turns.push(frames - seen);
+        seen = frames;
+        return link.burst();
+      },
+    },
+    address: `${SERVER}/24`,
+    zones: 16,
+    rxZones: 4,
+  });
+  core = receiver.core;
+  const sender = await openStack({ link: memoryLink(name), address: '10.0.0.2/24', zones: 16, rxZones: 4 });
+  const server = createZc(receiver);
+  const client = createZc(sender);
+  const total = 4_000_000;
+  let received = 0;
+  server.listen(
+    { port: 5 },
+    {
+      data(_connection, addr, len) {
+        server.free(addr);
+        received += len;
+      },
+      eof: (connection) => connection.end(),
+    },
+  );
+  const addr = client.alloc(50_000);
+  let sent = 0;
+  const send = (connection: ZcConnection): void => {
+    while (sent < total && connection.send(addr, 50_000)) sent += 50_000;
+    if (sent === total) connection.end();
+  };
+  client.connect({ port: 5, address: SERVER }, { connect: send, writable: send });
+  await until(() => received === total, 'all of it', 20_000);
+  client.free(addr);
+  const full = turns.filter((frames) => frames === burstFrames).length;
+  assert.is(Math.max(...turns), burstFrames);
+  assert.ok(full > 200, `${full} turns of ${turns.length} had more to take than they may`);
+  await finish({ stacks: [receiver, sender] });
+});
+
+test('under a flood libuv has its turn after a bounded number of bursts', async () => {
+  // The mirror's bursts take a microsecond each, by its clock.
+  const yieldUs = 5;
+  const zc = await openMirrored({ yieldUs });
+  zc.listen({ port: 7 }, echo(zc));
+  const { link } = zc.stack;
+  const bursts = (): number => link.clockNs() / 1000;
+  let answers = 0;
+  const connections = Array.from({ length: 16 }, () =>
+    zc.connect(
+      { port: 7, address: MIRROR },
+      {
+        connect: (connection) => ask(zc, connection),
+        data(connection, addr) {
+          zc.free(addr);
+          answers++;
+          ask(zc, connection);
+        },
+      },
+    ),
+  );
+  await until(() => answers > 1000, 'traffic on the link');
+  const before = answers;
+  const turns: number[] = [];
+  let last = bursts();
+  for (let i = 0; i < 2000; i++) {
+    await new Promise((resolve) => setImmediate(resolve));
+    const now = bursts();
+    turns.push(Math.round(now - last));
+    last = now;
+  }
+  assert.ok(answers - before > 2000, 'the link never rests');
+  assert.ok(Math.max(...turns) > 1 && Math.max(...turns) <= yieldUs + 1, `${Math.max(...turns)} bursts at once`);
+  for (const connection of connections) connection.abort();
+  await finish({ stacks: [zc.stack] });
+});
 
 test('from spinning to sleeping and back no frame is lost, whenever the next one comes', async () => {
   // No timer of TCP's helps a loop that has slept through a frame.

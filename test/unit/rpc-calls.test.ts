@@ -164,6 +164,10 @@ class SharedTransport implements RpcTransport {
     return addr;
   }
 
+  pause(): void {}
+
+  resume(): void {}
+
   end(): void {}
 
   abort(): void {}

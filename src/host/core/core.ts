@@ -111,6 +111,7 @@ type CoreExports = {
   ingest(frames: number, nowUs: number): void;
   poll(nowUs: number): number;
   flush(nowUs: number): void;
+  enter(nowUs: number): void;
   alloc(size: number): number;
   allocMessage(size: number): number;
   dup(addr: number): number;

@@ -28,7 +28,7 @@ export interface Loop {
   nowUs(): number;
   /** Whether a turn is under way: the core's clock is then as fresh as the last burst. */
   readonly turning: boolean;
-  /** Brings the core's clock up to date, so that what is sent next is not timed from the past. */
+  /** Brings the core's clock up to date, so that what is sent next is not timed from the past. Calls nobody back. */
   enter(): void;
 }
 
@@ -194,7 +194,7 @@ export function createLoop(core: Core, link: Link, drain: () => number, options:
       return turning;
     },
     enter(): void {
-      if (running) core.flush(link.clockNs() / 1000);
+      if (running) core.enter(link.clockNs() / 1000);
     },
   };
 }

@@ -26,8 +26,8 @@ export interface RpcServerOptions extends SessionOptions {
   /** Requests of one connection that are handled at once; 1024 by default. Clients of this module keep to it. */
   maxInFlight?: number;
   /**
-   * What happens to more: `wait` (the default) until others have been answered, while the connection is not read where the
-   * transport can do that; or `reject` with ERR_RPC_BUSY.
+   * What happens to more: `wait` (the default) until others have been answered, while the connection is not read; or
+   * `reject` with ERR_RPC_BUSY.
    */
   overload?: 'wait' | 'reject';
   /** Requests of one connection that may wait; more are rejected. 1024 by default. */
@@ -339,8 +339,7 @@ export class RpcServerConnection extends Session implements RequestOwner {
     const pause = this.#waiting.length > 0 && this.#streams === 0;
     if (pause === this.#paused || this.gone) return;
     this.#paused = pause;
-    if (pause) this.transport.pause?.();
-    else this.transport.resume?.();
+    this.read(!pause);
   }
 
   #cancel(id: number): void {

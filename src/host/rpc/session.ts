@@ -91,6 +91,7 @@ export abstract class Session implements FrameSink, TransportSink, StreamOwner {
   #unreadAnswers = 0;
   /** Something has come since the keepalive timer looked. */
   #heard = false;
+  #reading = true;
   #keepAlive: NodeJS.Timeout | null = null;
   readonly #pings: Ping[] = [];
 
@@ -262,6 +263,14 @@ export abstract class Session implements FrameSink, TransportSink, StreamOwner {
     this.control(KIND_CREDIT, id, 0, bytes);
   }
 
+  /** Whether what the peer sends is read. What is not, signs of life too, comes afterwards. */
+  protected read(on: boolean): void {
+    this.#reading = on;
+    this.#heard = true;
+    if (on) this.transport.resume();
+    else this.transport.pause();
+  }
+
   /** Asks the peer for a sign of life; resolves with the round trip in microseconds. */
   ping(): Promise<number> {
     if (this.gone) return Promise.reject(rpcError('ERR_RPC_CLOSED', 'the connection is closed'));
@@ -274,7 +283,7 @@ export abstract class Session implements FrameSink, TransportSink, StreamOwner {
   #watch(silenceMs: number, timeoutMs: number): void {
     let asked = false;
     const look = (): void => {
-      const heard = this.#heard || !this.open;
+      const heard = this.#heard || !this.open || !this.#reading;
       this.#heard = false;
       if (asked && !heard) {
         this.destroy(rpcError('ERR_RPC_LOST', `the peer has been silent for ${silenceMs + timeoutMs} ms`, true));

@@ -54,8 +54,17 @@ export class ZcTransport implements RpcTransport {
     return addr;
   }
 
+  pause(): void {
+    this.connection.pause();
+  }
+
+  resume(): void {
+    this.connection.resume();
+  }
+
   end(): void {
     this.#silence();
+    this.#discard();
     this.connection.close();
   }
 
@@ -92,6 +101,16 @@ export class ZcTransport implements RpcTransport {
     const sink = this.#sink;
     this.#silence();
     sink?.closed(error);
+  }
+
+  /** What waits unread would make the end a RST, and what was sent would be lost. */
+  #discard(): void {
+    const { connection } = this;
+    if (!connection.isPaused || !connection.isOpen) return;
+    const iov = this.#zc.iov();
+    while (connection.recv(iov) > 0) {
+      for (let i = 0; i < iov.length; i++) this.#zc.free(iov.addr(i));
+    }
   }
 
   #silence(): void {

@@ -27,9 +27,9 @@ export interface RpcTransport {
   /** A view in which `addr` can be written, at offsetOf(addr). */
   viewOf(addr: number): DataView;
   offsetOf(addr: number): number;
-  /** Stops receiving, so that TCP's window closes; absent where the stack cannot. */
-  pause?(): void;
-  resume?(): void;
+  /** Stops receiving, so that TCP's window closes. */
+  pause(): void;
+  resume(): void;
   /** Ends in order, behind what was sent. */
   end(): void;
   /** Ends at once. closed() does not follow. */

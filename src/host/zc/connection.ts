@@ -50,6 +50,7 @@ export class ZcConnection implements SocketHandler {
   #handle: number;
   #ended = false;
   #connecting: boolean;
+  #paused = false;
   #remoteAddress: string;
   #remotePort: number;
 
@@ -164,7 +165,7 @@ export class ZcConnection implements SocketHandler {
 
   /**
    * Takes what has arrived into `iov`, from its start, and returns the number of pieces: 0 when there is nothing.
-   * One reference to each piece is yours. For connections of a ZcPoll; a handler gets its pieces in data().
+   * One reference to each piece is yours. For connections of a ZcPoll, and paused ones; a handler gets its pieces in data().
    */
   recv(iov: Iov): number {
     const { core } = this.#context;
@@ -179,6 +180,38 @@ export class ZcConnection implements SocketHandler {
     for (let i = 0; i < 2 * pieces; i++) words[i] = core.u32[at + i];
     iov.length = pieces;
     return pieces;
+  }
+
+  /**
+   * Hands over no more until resume(): what arrives waits in the core, within the receive buffer, and the window closes, so
+   * that the peer stops. Neither data() nor what comes behind the data, eof() and closed(), is called; the other callbacks
+   * are, and error() too, after which nothing that waited is left. close() with unread data is a RST. For connections
+   * with a handler: throws EINVAL on a poll's, which is paused as long as nobody calls recv(). Nothing on a closed one.
+   */
+  pause(): this {
+    return this.#setPaused(true);
+  }
+
+  /** Ends pause(): data() is called for what waits in the loop's next turn, not before this returns. */
+  resume(): this {
+    return this.#setPaused(false);
+  }
+
+  /** Whether pause() was called last. */
+  get isPaused(): boolean {
+    return this.#paused;
+  }
+
+  #setPaused(on: boolean): this {
+    this.#paused = on;
+    if (this.#handle === 0) return this;
+    const { core, stack } = this.#context;
+    const result = core.setOption(this.#handle, L.OPT_PAUSED, on ? 1 : 0);
+    // An idle connection is packed, and there is no slot for it at the moment.
+    if (result === -L.ENOBUFS) setTimeout(() => this.#setPaused(this.#paused), MEMORY_RETRY_MS);
+    else if (result < 0) throw systemError(-result, on ? 'pause' : 'resume', ': a poll reads with recv()');
+    else if (!on) stack.kick();
+    return this;
   }
 
   setNoDelay(on = true): this {

@@ -23,7 +23,7 @@ const PORTS: readonly number[] = [80, 81, 82, 9];
 /** A callback may call what calls back. */
 const DEEPEST = 3;
 const MOST_HELD = 64;
-const OPTIONS = 16;
+const OPTIONS = L.OPT_PAUSED + 1;
 /** For what is over before the end of an input. */
 const LONGEST_US = 100e6;
 
@@ -39,6 +39,8 @@ export class Caller {
   readonly host: DrivenCore;
   readonly listeners = new Set<number>();
   readonly connections = new Set<number>();
+  /** Those of them that are not to be handed anything. */
+  readonly #paused = new Set<number>();
   #dead: number[] = [];
   readonly #held: Held[] = [];
   #depth = 0;
@@ -250,6 +252,7 @@ export class Caller {
   #forget(handle: number): void {
     this.listeners.delete(handle);
     this.connections.delete(handle);
+    this.#paused.delete(handle);
     this.#dead.push(handle);
     if (this.#dead.length > 64) this.#dead = this.#dead.slice(-32);
   }
@@ -291,13 +294,16 @@ export class Caller {
     const option = r.oneIn(8) ? this.#number() : r.below(OPTIONS);
     const any = r.pick([0, 1, 2, 3, 255, 256, 1000, 1e6, 1e9, 2 ** 53, -1, Number.NaN, Number.POSITIVE_INFINITY]);
     // A patience of days would be kept.
-    const value = option === L.OPT_USER_TIMEOUT_US ? Math.min(any, LONGEST_US) : any;
+    const patience = option === L.OPT_USER_TIMEOUT_US || option === L.OPT_FIN_WAIT2_US;
+    const value = patience ? Math.min(any, LONGEST_US) : any;
     const set = this.#check('setOption', core.setOption(handle, option, value), this.#owns(handle));
     const got = core.getOption(handle, option);
     if (!this.#owns(handle)) assert.is(got, -L.EBADF);
     else assert.ok(got >= 0 || ERRNOS.includes(-got), `option ${option} is ${got}`);
     if (set !== 0 || !this.#owns(handle)) return;
-    if (option === L.OPT_NODELAY || option === L.OPT_KEEPALIVE) assert.is(got, value !== 0 ? 1 : 0);
+    if (option === L.OPT_PAUSED) this.#paused[value !== 0 ? 'add' : 'delete'](handle | 0);
+    if (option === L.OPT_NODELAY || option === L.OPT_KEEPALIVE || option === L.OPT_PAUSED)
+      assert.is(got, value !== 0 ? 1 : 0);
     if (option === L.OPT_SND_BUF_BYTES) assert.is(got, Math.min(Math.max(value, 2048), 1073725440));
   }
 
@@ -390,6 +396,8 @@ export class Caller {
   event(handle: number, kind: number, a: number, b: number): void {
     const r = this.#r;
     this.#cores.note(kind);
+    if (this.#paused.has(handle))
+      assert.not([L.EV_DATA, L.EV_EOF, L.EV_CLOSED].includes(kind), `event ${kind} while paused`);
     if (kind === L.EV_DATA && b !== 0 && this.host) this.#take(a, b);
     if (kind === L.EV_ACCEPT && a !== 0) this.#adopt(a, this.connections);
     if (this.#depth >= DEEPEST) return;
