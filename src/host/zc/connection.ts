@@ -203,14 +203,15 @@ export class ZcConnection implements SocketHandler {
   }
 
   #setPaused(on: boolean): this {
+    if (this.#handle !== 0) {
+      const { core, stack } = this.#context;
+      const result = core.setOption(this.#handle, L.OPT_PAUSED, on ? 1 : 0);
+      // An idle connection is packed, and there is no slot for it at the moment.
+      if (result === -L.ENOBUFS) setTimeout(() => this.#setPaused(this.#paused), MEMORY_RETRY_MS);
+      else if (result < 0) throw systemError(-result, on ? 'pause' : 'resume', ': a poll reads with recv()');
+      else if (!on) stack.kick();
+    }
     this.#paused = on;
-    if (this.#handle === 0) return this;
-    const { core, stack } = this.#context;
-    const result = core.setOption(this.#handle, L.OPT_PAUSED, on ? 1 : 0);
-    // An idle connection is packed, and there is no slot for it at the moment.
-    if (result === -L.ENOBUFS) setTimeout(() => this.#setPaused(this.#paused), MEMORY_RETRY_MS);
-    else if (result < 0) throw systemError(-result, on ? 'pause' : 'resume', ': a poll reads with recv()');
-    else if (!on) stack.kick();
     return this;
   }
 
