@@ -78,11 +78,11 @@ export function openPair(join: Join, options: PairOptions = {}): Pair {
   const clockNs = (): number => nowNs;
   const loopback = join === 'loopback' ? L.CFGF_LOOPBACK : 0;
   const flags = defaultConfig.flags | loopback | (checksums ? 0 : L.CFGF_TX_NO_CSUM | L.CFGF_RX_TRUST);
-  const config = { ...defaultConfig, ...options.config, mtu, flags };
+  const config = { ...defaultConfig, ...options.config, mtu };
 
   function open(link: Link, addresses: readonly string[]): Core {
     const core: Core = createCore({
-      config: { ...config, mac: link.info.mac },
+      config: { ...config, mac: link.info.mac, flags: flags | (link.info.offloads.txChecksum ? L.CFGF_TX_CSUM : 0) },
       build: 'release',
       onEvent: ((handle, kind, a, b) => pair.onEvent(core, handle, kind, a, b)) satisfies InlineEvent,
       place(memory, arenaEnd) {

@@ -59,12 +59,15 @@ async function wasmTarget(target) {
 async function loopback() {
   return whenChanged({
     name: 'wasm-loopback',
-    inputs: ['asconfig.json', 'assembly/loopback/index.ts', 'assembly/abi/layout.ts'],
+    inputs: [
+      'asconfig.json',
+      ...['loopback/index', 'abi/layout', 'wire/checksum', 'wire/tcp'].map((name) => `assembly/${name}.ts`),
+    ],
     extra: `asc ${packageVersion('assemblyscript')}`,
     outputs: ['build/loopback.wasm'],
     make: async () => {
       const asc = at('node_modules', 'assemblyscript', 'bin', 'asc.js');
-      const { enable } = JSON.parse(readFileSync(at('asconfig.json'), 'utf8')).options;
+      const { enable } = JSON.parse(readFileSync(at('asconfig.json'), 'utf8')).targets.release;
       const flags = [
         '--runtime',
         'stub',

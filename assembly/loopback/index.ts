@@ -2,9 +2,14 @@
 // beside the core in the same linear memory, so that a frame is moved by one call and a copy, as a driver does it. It
 // has no static data (that is where the core's is); its state is in globals, one instance a link.
 //
+// A TCP checksum that the core leaves to it (TXF_TCP_CSUM) is summed from the bytes while they are copied, and filled in
+// in the copy: the receiver verifies it by a sum of its own.
+//
+// What a turn has no room for stays in the transmit ring: the next one copies it, just before it is read.
+//
 // Receive object, `stride` bytes, while it is the link's:
-//   0      4     8        66
-//   ├ next ┼ len ┼ unused ┼ frame: the IP header is at a multiple of four ─┤
+//   0      4        66
+//   ├ next ┼ unused ┼ frame: the IP header is at a multiple of four ─┤
 
 import {
   CTL_DONE_AT,
@@ -29,13 +34,16 @@ import {
   TXD_ADDR,
   TXD_FLAGS,
   TXD_LEN,
+  TXD_OFFLOAD,
   TXD_SIZE,
   TXF_END,
+  TXF_TCP_CSUM,
 } from '../abi/layout';
+import { fold, sum16, sumRest } from '../wire/checksum';
+import { TCP_CHECKSUM } from '../wire/tcp';
 
 /** Bytes in front of the frame in a receive object. */
 @inline const ROOM: u32 = 66;
-@inline const LEN: usize = 4;
 /** A segment of at most this many bytes is moved by words: headers, which are short and all of one length. */
 @inline const SHORT: u32 = 96;
 
@@ -45,8 +53,6 @@ let count: u32 = 0;
 /** Objects that were never used: from base + fresh × stride on. */
 let fresh: u32 = 0;
 let freeList: u32 = 0;
-let inboxHead: u32 = 0;
-let inboxTail: u32 = 0;
 /** Frames moved, and those for which there was no receive object or which were too long for one. */
 let moved: u32 = 0;
 let noObject: u32 = 0;
@@ -57,7 +63,7 @@ export function attach(at: u32, bytes: u32, objects: u32): void {
   base = at;
   stride = bytes;
   count = objects;
-  fresh = freeList = inboxHead = inboxTail = moved = noObject = tooLong = 0;
+  fresh = freeList = moved = noObject = tooLong = 0;
 }
 
 export function framesMoved(): u32 {
@@ -74,14 +80,13 @@ export function framesTooLong(): u32 {
 
 /** Whether frames wait that the last turn had no room for. */
 export function waiting(): bool {
-  return inboxHead != 0;
+  return load<u32>(CTL_TX_HEAD) != load<u32>(CTL_TX_TAIL);
 }
 
 /** Takes back what the core has freed, moves what it has sent, and returns the number of receive descriptors written. */
 export function turn(burst: u32): u32 {
   takeFreed();
-  const most = min(burst, load<u32>(CTL_RX_SIZE));
-  return transmit(receive(most), most);
+  return transmit(min(burst, load<u32>(CTL_RX_SIZE)));
 }
 
 function takeFreed(): void {
@@ -116,19 +121,64 @@ function copySegment(to: u32, from: u32, len: u32): void {
     memory.copy(to, from, len);
     return;
   }
-  for (let i: u32 = 0; i < len; i += 16) {
-    store<u64>(to + i, load<u64>(from + i));
-    store<u64>(to + i, load<u64>(from + i, 8), 8);
-  }
+  for (let i: u32 = 0; i < len; i += 16) v128.store(to + i, v128.load(from + i));
 }
 
 /**
- * Moves what the core has sent: behind the `frames` that have their descriptors already as far as there may be `most`, and
- * into the inbox beyond that. Returns how many have one now.
+ * As copySegment(), and returns the sum of the bytes as sum16() does: lanes of 64 bits add words of 64 bits modulo 2^64, and others
+ * their upper halves, from which the sum of the lower halves follows.
  */
-function transmit(frames: u32, most: u32): u32 {
+function copySum(to: u32, from: u32, len: u32): u64 {
+  let a = i64x2.splat(0);
+  let b = i64x2.splat(0);
+  let c = i64x2.splat(0);
+  let d = i64x2.splat(0);
+  for (; len >= 64; len -= 64) {
+    const v = v128.load(from);
+    const w = v128.load(from, 16);
+    const x = v128.load(from, 32);
+    const y = v128.load(from, 48);
+    v128.store(to, v);
+    v128.store(to, w, 16);
+    v128.store(to, x, 32);
+    v128.store(to, y, 48);
+    a = i64x2.add(a, i64x2.add(v, w));
+    b = i64x2.add(b, i64x2.add(i64x2.shr_u(v, 32), i64x2.shr_u(w, 32)));
+    c = i64x2.add(c, i64x2.add(x, y));
+    d = i64x2.add(d, i64x2.add(i64x2.shr_u(x, 32), i64x2.shr_u(y, 32)));
+    from += 64;
+    to += 64;
+  }
+  for (; len >= 16; len -= 16) {
+    const v = v128.load(from);
+    v128.store(to, v);
+    a = i64x2.add(a, v);
+    b = i64x2.add(b, i64x2.shr_u(v, 32));
+    from += 16;
+    to += 16;
+  }
+  const all = i64x2.add(a, c);
+  const upper = i64x2.add(b, d);
+  const sum = i64x2.add(i64x2.sub(all, i64x2.shl(upper, 32)), upper);
+  const acc = <u64>i64x2.extract_lane(sum, 0) + <u64>i64x2.extract_lane(sum, 1);
+  if (len == 0) return acc;
+  v128.store(to, v128.load(from));
+  return sumRest(from, len, acc);
+}
+
+/** The sum of a piece behind others in a sum, of which the lowest bit of `before` says whether they were odd. */
+@inline
+function placed(sum: u64, before: u32): u64 {
+  if ((before & 1) == 0) return sum;
+  const folded = fold(sum);
+  return ((folded << 8) | (folded >> 8)) & 0xffff;
+}
+
+/** Moves at most `most` frames that the core has sent, and returns how many receive descriptors it has written. */
+function transmit(most: u32): u32 {
   const head = load<u32>(CTL_TX_HEAD);
   let tail = load<u32>(CTL_TX_TAIL);
+  let frames: u32 = 0;
   if (head == tail) return frames;
   const descriptors = load<u32>(CTL_RX_AT);
   const ring = load<u32>(CTL_TX_AT);
@@ -138,8 +188,13 @@ function transmit(frames: u32, most: u32): u32 {
   const doneTail = load<u32>(CTL_DONE_TAIL);
   let doneHead = load<u32>(CTL_DONE_HEAD);
   // Only while every completion is sure to have room.
-  while (tail != head && doneMask + 1 - (doneHead - doneTail) >= TX_MAX_SEGS) {
+  while (tail != head && frames < most && doneMask + 1 - (doneHead - doneTail) >= TX_MAX_SEGS) {
     const object = take();
+    const first = ring + (tail & mask) * TXD_SIZE;
+    const summed = (load<u32>(first, TXD_FLAGS) & TXF_TCP_CSUM) != 0;
+    /** Where in the frame its TCP header is, and the sum from there on. */
+    const tcp = <u32>load<u8>(first, TXD_OFFLOAD) + <u32>load<u8>(first, TXD_OFFLOAD + 1);
+    let sum: u64 = 0;
     let len: u32 = 0;
     let flags: u32 = 0;
     do {
@@ -147,7 +202,15 @@ function transmit(frames: u32, most: u32): u32 {
       const from = load<u32>(at, TXD_ADDR);
       const bytes = load<u32>(at, TXD_LEN);
       flags = load<u32>(at, TXD_FLAGS);
-      if (object != 0 && ROOM + len + bytes + 16 <= stride) copySegment(object + ROOM + len, from, bytes);
+      if (object != 0 && ROOM + len + bytes + 16 <= stride) {
+        const to = object + ROOM + len;
+        if (!summed) copySegment(to, from, bytes);
+        else if (len != 0) sum += placed(copySum(to, from, bytes), len - tcp);
+        else {
+          copySegment(to, from, bytes);
+          sum = sum16(from + tcp, bytes - tcp, 0);
+        }
+      }
       len += bytes;
       store<u32>(done + ((doneHead++ & doneMask) << 2), from);
     } while ((flags & TXF_END) == 0);
@@ -161,16 +224,9 @@ function transmit(frames: u32, most: u32): u32 {
       freeList = object;
       continue;
     }
+    if (summed) store<u16>(object + ROOM + tcp, <u16>~fold(sum), TCP_CHECKSUM);
     moved++;
-    if (frames < most) {
-      describe(descriptors + frames++ * RXD_SIZE, object, len);
-      continue;
-    }
-    store<u32>(object, 0);
-    store<u32>(object, len, LEN);
-    if (inboxTail != 0) store<u32>(inboxTail, object);
-    else inboxHead = object;
-    inboxTail = object;
+    describe(descriptors + frames++ * RXD_SIZE, object, len);
   }
   store<u32>(CTL_TX_TAIL, tail);
   store<u32>(CTL_DONE_HEAD, doneHead);
@@ -182,22 +238,4 @@ function describe(at: u32, object: u32, len: u32): void {
   store<u32>(at, object + ROOM, RXD_ADDR);
   store<u32>(at, len, RXD_LEN);
   store<u32>(at, 0, RXD_FLAGS);
-}
-
-/** Descriptors of frames that the last turn had no room for. */
-function receive(most: u32): u32 {
-  if (inboxHead == 0) return 0;
-  let at = load<u32>(CTL_RX_AT);
-  const end = at + most * RXD_SIZE;
-  let frames: u32 = 0;
-  let object = inboxHead;
-  for (; object != 0 && at < end; at += RXD_SIZE) {
-    const next = load<u32>(object);
-    describe(at, object, load<u32>(object, LEN));
-    object = next;
-    frames++;
-  }
-  inboxHead = object;
-  if (object == 0) inboxTail = 0;
-  return frames;
 }

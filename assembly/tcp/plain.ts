@@ -140,14 +140,21 @@ export function headersPut(t: Tcb, f: u32, neighbour: u32, data: bool): void {
 /** Copies the headers from `model`: stores of fixed size, whatever the lengths. */
 @inline
 export function headersCopy(f: u32, model: u32, four: bool): void {
-  store<u64>(f, load<u64>(model, 24), 24);
-  store<u64>(f, load<u64>(model, 32), 32);
-  store<u64>(f, load<u64>(model, 40), 40);
-  store<u64>(f, load<u64>(model, 48), 48);
-  store<u64>(f, load<u64>(model, 56), 56);
-  store<u64>(f, load<u64>(model, 64), 64);
-  store<u64>(f, load<u64>(model, 72), 72);
-  store<u64>(f, load<u64>(model, 80), 80);
+  if (ASC_FEATURE_SIMD) {
+    v128.store(f, v128.load(model, 24), 24);
+    v128.store(f, v128.load(model, 40), 40);
+    v128.store(f, v128.load(model, 56), 56);
+    v128.store(f, v128.load(model, 72), 72);
+  } else {
+    store<u64>(f, load<u64>(model, 24), 24);
+    store<u64>(f, load<u64>(model, 32), 32);
+    store<u64>(f, load<u64>(model, 40), 40);
+    store<u64>(f, load<u64>(model, 48), 48);
+    store<u64>(f, load<u64>(model, 56), 56);
+    store<u64>(f, load<u64>(model, 64), 64);
+    store<u64>(f, load<u64>(model, 72), 72);
+    store<u64>(f, load<u64>(model, 80), 80);
+  }
   store<u64>(f, load<u64>(model, 88), 88);
   if (four) return;
   store<u64>(f, load<u64>(model, 8), 8);
@@ -177,15 +184,16 @@ export function sumWay(config: u32, four: bool): u32 {
   return four && config & CFGF_TX_CSUM ? SUM_LINK : SUM_OURS;
 }
 
-/** Writes the descriptor of the headers at `f` into the ring's slot at `head`, with `last` if nothing follows. */
+/** Writes the descriptor of the headers at `f` into the ring's slot at `head`, with `last` if nothing follows. Returns the slot. */
 @inline
-export function descriptorPut(f: u32, head: u32, four: bool, headerBytes: u32, way: u32, last: u32): void {
+export function descriptorPut(f: u32, head: u32, four: bool, headerBytes: u32, way: u32, last: u32): u32 {
   const ipLen = four ? IPV4_HEADER : IPV6_HEADER;
   const at = txSlotAt(head);
   store<u32>(at, (four ? frameL3(f) : frameIpv6(f)) - ETH_HEADER, TXD_ADDR);
   store<u32>(at, ETH_HEADER + ipLen + headerBytes, TXD_LEN);
   store<u32>(at, (way == SUM_LINK ? TXF_START | TXF_TCP_CSUM : TXF_START) | last, TXD_FLAGS);
   store<u32>(at, ETH_HEADER | (ipLen << 8) | (headerBytes << 16), TXD_OFFLOAD);
+  return at;
 }
 
 /** Counts segments that have gone, with `bytes` of payload in all. */

@@ -4,7 +4,7 @@
 //
 // Nothing that the segments of a run share can change before its end: acknowledgment, window, timestamps, ECN, route and MAC.
 
-import { CFG_FLAGS, CTL_TX_HEAD, TXD_ADDR, TXD_FLAGS, TXD_LEN, TXD_OFFLOAD, TXF_END } from '../abi/layout';
+import { CFG_FLAGS, CTL_TX_HEAD, TXD_ADDR, TXD_FLAGS, TXD_LEN, TXF_END } from '../abi/layout';
 import { nowUs } from '../abi/runtime';
 import { frameL4, txRoom, txSlotAt } from '../ip/output';
 import { fold, sumAppend } from '../wire/checksum';
@@ -104,6 +104,8 @@ export function runSend(t: Tcb): bool {
   let way = SUM_NONE;
   let says: u32 = 0;
   let headerBytes: u32 = 0;
+  /** Descriptor of the model's headers: the others' differ in the address alone. */
+  let modelSlot: u32 = 0;
   let ip: u64 = 0;
   let base: u64 = 0;
   let segments: u32 = 0;
@@ -134,7 +136,15 @@ export function runSend(t: Tcb): bool {
       headerBytes = plainTcpLen;
       ip = plainIpSum;
       base = way == SUM_OURS ? plainTcpSum : plainPseudoSum;
-    } else headersCopy(f, model, four);
+      modelSlot = descriptorPut(f, head, four, headerBytes, way, 0);
+    } else {
+      headersCopy(f, model, four);
+      const slot = txSlotAt(head);
+      store<u32>(slot, f + (load<u32>(modelSlot, TXD_ADDR) - model), TXD_ADDR);
+      store<u32>(slot, load<u32>(modelSlot, TXD_LEN), TXD_LEN);
+      store<u64>(slot, load<u64>(modelSlot, TXD_FLAGS), TXD_FLAGS);
+    }
+    head++;
     const s = txSegAt(record);
     s.next = 0;
     s.seq = seq;
@@ -142,25 +152,22 @@ export function runSend(t: Tcb): bool {
     store<u32>(record, len, offsetof<TxSeg>('len'));
     s.node = node;
     s.sentUs = nowUs;
-    s.txPos = head + pieces + 1;
+    s.txPos = head + pieces;
     s.firstMs = nowMs();
     if (tail) txSegAt(tail).next = record;
     else t.txHead = record;
     tail = record;
 
-    descriptorPut(f, head++, four, headerBytes, way, 0);
     let sum = base;
     let rest = len;
     let odd = false;
-    let at: u32 = 0;
     while (true) {
       const from = n.addr + skip;
       const take = min(rest, n.len - skip);
-      at = txSlotAt(head++);
+      const at = txSlotAt(head++);
       store<u32>(at, from, TXD_ADDR);
       store<u32>(at, take, TXD_LEN);
-      store<u32>(at, 0, TXD_FLAGS);
-      store<u32>(at, 0, TXD_OFFLOAD);
+      store<u64>(at, take == rest ? TXF_END : 0, TXD_FLAGS);
       if (way == SUM_OURS) {
         sum = sumAppend(sum, odd, from, take);
         odd = odd != ((take & 1) != 0);
@@ -177,7 +184,6 @@ export function runSend(t: Tcb): bool {
       }
       if (rest == 0) break;
     }
-    store<u32>(at, TXF_END, TXD_FLAGS);
     if (len != modelLen) lengthPut(f, four, headerBytes + len, ip);
     if (modelLen == 0) modelLen = len;
     const tcp = frameL4(f);

@@ -3,31 +3,47 @@
 // 32-bit words are added: it has room for 2^32 of them.
 
 /**
- * Sum of the 16-bit words of [p, p + len), `len` a multiple of 64 and at most 1 MiB, 16 bytes at a time: a multiplication
- * by ones that adds neighbours. It takes words as signed, so each is made signed by turning its top bit, which takes
- * 0x8000 from it and is given back at the end. A pair is within ±2^16, so lanes of 32 bits hold 2^14 pairs and more.
+ * Sum of the 16-bit words of [p, p + len), `len` a multiple of 64 and at most VECTORS_MOST. Eight sums side by side, each in two
+ * lanes of 16 bits: `s` + `u` is the sum modulo 2^16, and `h` says what it is about, so that no carry need be kept.
+ *
+ * For four words v, w, x, y the mean of means q, each rounded up, is above (v + w + x + y) / 4 by at most 1, and its upper byte
+ * below q / 256 by less than 1. So with g groups 1024 h − 4 g ≤ sum ≤ 1024 h + 1020 g: while 1024 g < 2^16 one number
+ * there has the lower 16 bits that `s` + `u` has.
  */
 @inline
 function sumVectors(p: u32, len: u32): u64 {
-  const sign = i16x8.splat(-0x8000);
-  const ones = i16x8.splat(1);
-  let a = i32x4.splat(0);
-  let b = i32x4.splat(0);
+  let s = i16x8.splat(0);
+  let u = i16x8.splat(0);
+  let h = i16x8.splat(0);
   const end = p + len;
   do {
-    a = i32x4.add(a, i32x4.dot_i16x8_s(v128.xor(v128.load(p), sign), ones));
-    b = i32x4.add(b, i32x4.dot_i16x8_s(v128.xor(v128.load(p, 16), sign), ones));
-    a = i32x4.add(a, i32x4.dot_i16x8_s(v128.xor(v128.load(p, 32), sign), ones));
-    b = i32x4.add(b, i32x4.dot_i16x8_s(v128.xor(v128.load(p, 48), sign), ones));
+    const v = v128.load(p);
+    const w = v128.load(p, 16);
+    const x = v128.load(p, 32);
+    const y = v128.load(p, 48);
+    s = i16x8.add(s, i16x8.add(v, w));
+    u = i16x8.add(u, i16x8.add(x, y));
+    h = i16x8.add(h, i16x8.shr_u(i16x8.avgr_u(i16x8.avgr_u(v, w), i16x8.avgr_u(x, y)), 8));
     p += 64;
   } while (p < end);
-  a = i32x4.add(a, b);
-  const lanes =
-    <i64>i32x4.extract_lane(a, 0) +
-    <i64>i32x4.extract_lane(a, 1) +
-    <i64>i32x4.extract_lane(a, 2) +
-    <i64>i32x4.extract_lane(a, 3);
-  return <u64>(lanes + ((<i64>len) << 14));
+  s = i16x8.add(s, u);
+  const slack = i32x4.splat(<i32>(len >> 4));
+  const low = exactSums(i32x4.extend_low_i16x8_u(s), i32x4.extend_low_i16x8_u(h), slack);
+  const high = exactSums(i32x4.extend_high_i16x8_u(s), i32x4.extend_high_i16x8_u(h), slack);
+  const lanes = i32x4.add(low, high);
+  return (
+    <u64>(<u32>i32x4.extract_lane(lanes, 0)) +
+    <u32>i32x4.extract_lane(lanes, 1) +
+    <u32>i32x4.extract_lane(lanes, 2) +
+    <u32>i32x4.extract_lane(lanes, 3)
+  );
+}
+
+/** The numbers from 1024 h − slack on whose lower 16 bits are s. */
+@inline
+function exactSums(s: v128, h: v128, slack: v128): v128 {
+  const least = i32x4.sub(i32x4.shl(h, 10), slack);
+  return i32x4.add(least, v128.and(i32x4.sub(s, least), i32x4.splat(0xffff)));
 }
 
 /**
@@ -60,9 +76,9 @@ function sumWords(p: u32, len: u32): u64 {
   return a - (b << 32) + b + (c - (d << 32)) + d;
 }
 
-/** Bytes from which sumVectors() is the faster one, and what it may be given at once. */
+/** Bytes from which sumVectors() is the faster one, and what it may be given at once: 63 groups. */
 @inline const VECTORS_LEAST: u32 = 256;
-@inline const VECTORS_MOST: u32 = 1 << 20;
+@inline const VECTORS_MOST: u32 = 63 * 64;
 
 /** Adds the bytes [p, p + len), taken to start at an even offset, to `acc` (below 2^63). */
 export function sum16(p: u32, len: u32, acc: u64): u64 {
@@ -79,6 +95,12 @@ export function sum16(p: u32, len: u32, acc: u64): u64 {
     acc += sumWords(p, whole);
     p += whole;
   }
+  return sumRest(p, len & 31, acc);
+}
+
+/** As sum16() for less than 32 bytes. */
+@inline
+export function sumRest(p: u32, len: u32, acc: u64): u64 {
   if (len & 16) {
     acc += <u64>load<u32>(p) + load<u32>(p, 4) + load<u32>(p, 8) + load<u32>(p, 12);
     p += 16;

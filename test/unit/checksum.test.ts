@@ -55,6 +55,24 @@ test('the sum of 64 KiB of ones does not lose a carry', () => {
   for (const len of [65536, 65535, 65534, 1460]) assert.is(core.sum(AT, len), naive(u8.slice(AT, AT + len)));
 });
 
+test('words whose means are rounded most, up and down, sum as the naive ones, in blocks of any length', () => {
+  const words = new Uint16Array(u8.buffer, AT, 4096);
+  const patterns = [
+    [0x00ff],
+    [0xffff],
+    [0xff00],
+    [0x0100, 0x00ff],
+    [...Array<number>(8).fill(0x0100), ...Array<number>(24).fill(0x00ff)],
+    [...Array<number>(8).fill(0x00ff), ...Array<number>(8).fill(0)],
+  ];
+  for (const pattern of patterns) {
+    for (let i = 0; i < words.length; i++) words[i] = pattern[i % pattern.length];
+    for (const len of [256, 1472, 3968, 4031, 4032, 4033, 4096, 8064, 8192]) {
+      assert.is(core.sum(AT, len), naive(u8.slice(AT, AT + len)), `${pattern}, length ${len}`);
+    }
+  }
+});
+
 test('an accumulator may start anywhere below 2^48', () => {
   u8.fill(0xff, AT, AT + 64);
   for (const start of [0n, 0xffffn, 0x10000n, 0xffffffffn, 0xffffffffffffn]) {

@@ -81,13 +81,16 @@ test('each offload is switched by its parameter, on any link', () => {
     'pcap:f?',
     'null:?',
     'memory:m?',
+    'loopback:?',
   ]) {
     const { offloads } = parseLinkUri(`${uri}csum=off&tso=off&gso=off&gro=off`);
     assert.equal(offloads, { csum: false, tso: false, gso: false, gro: false }, uri);
     assert.is(parseLinkUri(`${uri}gro=off`).offloads.gso, true, uri);
   }
   assert.equal(parseLinkUri('memory:m?csum=on&tso=on').offloads, { csum: true, tso: true, gso: true, gro: true });
+  assert.equal(parseLinkUri('loopback:').offloads, { csum: true, tso: false, gso: true, gro: true });
   rejects('memory:m?tso=on', /csum=on/);
+  rejects('loopback:?tso=on', /no tso/);
   rejects('tap:t0?tso=1', /tso must be on or off/);
 });
 

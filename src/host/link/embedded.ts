@@ -5,7 +5,8 @@ import type { OffloadSwitches } from './offloads.js';
 
 /**
  * By default a hub of memory links is a wire: checksums are filled in, and a frame has at most an MTU. With `csum` and `tso`,
- * as over Linux's veth, neither is: every link of the hub must be told so.
+ * as over Linux's veth, neither is: every link of the hub must be told so. A loopback always is a wire; with `csum`, its
+ * default, it fills the checksums in itself.
  */
 export interface MemoryLinkOptions extends Partial<OffloadSwitches> {
   /** Largest IP packet in bytes. */

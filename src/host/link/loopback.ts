@@ -1,5 +1,5 @@
 // `loopback:`: a link that gives back what it is given. Client and server are sockets of one stack, on one core and one
-// thread. The moving is done in WebAssembly (assembly/loopback), by one call a turn.
+// thread. The moving is done in WebAssembly (assembly/loopback), by one call a turn, and with it the sums for TCP's checksums.
 import { readFileSync } from 'node:fs';
 import { codeError } from '../core/errors.js';
 import * as L from '../core/layout.js';
@@ -43,6 +43,7 @@ export function loopbackLink(options: MemoryLinkOptions = {}): Link {
   const mtu = linkMtu('loopback:', options.mtu);
   const burstFrames = options.burstFrames ?? DEFAULT_BURST;
   const clockNs = options.clockNs ?? ((): number => performance.now() * 1e6);
+  const csum = options.csum ?? true;
   const info: LinkInfo = {
     uri: 'loopback:',
     driver: 'loopback',
@@ -50,7 +51,8 @@ export function loopbackLink(options: MemoryLinkOptions = {}): Link {
     mtu,
     rxChecksumTrusted: false,
     offloads: Object.freeze({
-      txChecksum: false,
+      txChecksum: csum,
+      txChecksumInCopy: csum,
       rxChecksum: false,
       tso: false,
       multiSegment: true,

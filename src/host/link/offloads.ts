@@ -3,8 +3,10 @@
 
 /** What of the stack's work a link takes over, as negotiated with its driver, and what the core does late or once. */
 export interface LinkOffloads {
-  /** The driver fills in TCP's checksums (IPv4). */
+  /** The link fills in TCP's checksums (IPv4): its driver does, or see txChecksumInCopy. */
   txChecksum: boolean;
+  /** What fills them in is software, which sums the bytes while it copies the frame: one pass over them instead of two. */
+  txChecksumInCopy?: boolean;
   /** The driver says which received checksums it has verified; the core verifies the others. */
   rxChecksum: boolean;
   /** The driver cuts frames of up to 64 KiB into segments (IPv4). */
@@ -27,11 +29,11 @@ export interface OffloadSwitches {
 
 /** For reports: `checksums: driver tx, software rx; tso off; gso on; gro on; multi-segment frames`. */
 export function offloadsText(offloads: Readonly<LinkOffloads>): string {
-  const { txChecksum, rxChecksum, tso, multiSegment, gso, gro } = offloads;
+  const { txChecksum, txChecksumInCopy = false, rxChecksum, tso, multiSegment, gso, gro } = offloads;
   const by = (driver: boolean): string => (driver ? 'driver' : 'software');
   const onOff = (on: boolean): string => (on ? 'on' : 'off');
   return [
-    `checksums: ${by(txChecksum)} tx, ${by(rxChecksum)} rx`,
+    `checksums: ${txChecksumInCopy ? 'software, with the copy of the frame,' : by(txChecksum)} tx, ${by(rxChecksum)} rx`,
     `tso ${onOff(tso)}`,
     `gso ${onOff(gso)}`,
     `gro ${onOff(gro)}`,

@@ -11,7 +11,8 @@
 //   pci:ADDR                                                  a NIC bound to vfio-pci
 //
 // Common to all but memory and loopback: mtu, mac, burst, rxd, txd, hugepages=auto|require|forbid. And to all: csum, tso,
-// gso, gro, each on or off; on by default, where the driver has it, but csum and tso of memory, which is to be a wire.
+// gso, gro, each on or off; on by default, where the driver has it, but csum and tso of memory, which is to be a wire, and
+// tso of loopback, which has none.
 import { isIPv4 } from 'node:net';
 import { parseMac } from '../core/address.js';
 import { codeError } from '../core/errors.js';
@@ -190,7 +191,7 @@ export function parseLinkUri(uri: string): ParsedUri {
     txDescriptors: parameters.number('txd', 1, 32768),
     hugepages: parameters.choice('hugepages', ['auto', 'require', 'forbid']) ?? 'auto',
     offloads: {
-      csum: parameters.onOff('csum') ?? !embedded,
+      csum: parameters.onOff('csum') ?? scheme !== 'memory',
       tso: parameters.onOff('tso') ?? !embedded,
       gso: parameters.onOff('gso') ?? true,
       gro: parameters.onOff('gro') ?? true,
@@ -207,8 +208,8 @@ function parseScheme(scheme: string, common: Common, parameters: Parameters): Pa
     case 'memory':
     case 'loopback': {
       const memory: MemoryLinkOptions = { burstFrames: common.burstFrames, ...common.offloads };
+      if (memory.tso && scheme === 'loopback') throw parameters.error('this link has no tso to switch on');
       if (memory.tso && !memory.csum) throw parameters.error('tso=on needs csum=on');
-      if (memory.csum && scheme === 'loopback') throw parameters.error('this link has no csum and no tso to switch on');
       if (common.mtu !== null) memory.mtu = common.mtu;
       if (common.mac) memory.mac = Array.from(common.mac, (byte) => byte.toString(16).padStart(2, '0')).join(':');
       return { ...common, scheme, memory };
