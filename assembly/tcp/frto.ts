@@ -10,11 +10,11 @@ import { F2_FRTO, F2_FRTO_NEW, FL_SACK, Tcb, coldOf } from './tcb';
 import { ackedOriginal } from './txseg';
 import { undoTimeout } from './undo';
 
-/** The timer has expired; `recover` is set. */
-export function frtoBegin(t: Tcb): void {
+/** The timer has expired; `recover` is set. `asks`: whether the timeout may have been spurious. */
+export function frtoBegin(t: Tcb, asks: bool): void {
   const c = coldOf(t);
   c.flags2 &= ~(F2_FRTO | F2_FRTO_NEW);
-  if (load<u32>(CFG_FLAGS) & CFGF_FRTO && t.flags & FL_SACK) c.flags2 |= F2_FRTO;
+  if (asks && load<u32>(CFG_FLAGS) & CFGF_FRTO && t.flags & FL_SACK) c.flags2 |= F2_FRTO;
 }
 
 /** An ACK after the timeout, below the recovery point. `duplicate`: it brought new SACK information. */

@@ -147,6 +147,9 @@ export function rtoExpired(t: Tcb): void {
   if (reneged) count(CNT_TcpExtTCPSACKReneging);
   // RFC 5681 §3.1: ssthresh is set once for a loss, not again for each backed-off retransmission of it.
   const reduces = asLinux() ? linuxReduces(t) : t.caState != CA_LOSS;
+  // RFC 5682 §2.1 step 1: not when the repair after a timeout itself runs into one. One of the same segment again, without
+  // progress, may be as spurious as the first, in an outage (as Linux has it).
+  const maybeSpurious = t.caState != CA_LOSS || t.retries > 1;
   if (reduces) undoRemember(t);
   ccOnRto(t, reduces);
   t.caState = CA_LOSS;
@@ -155,7 +158,7 @@ export function rtoExpired(t: Tcb): void {
   markTimedOut(t, reneged);
   // RFC 5681 §3.1: the loss window is one segment, beyond what RACK still takes to be under way.
   t.cwnd = pipe(t) + t.sndMss;
-  frtoBegin(t);
+  frtoBegin(t, maybeSpurious);
   pmtuSuspect(t);
   t.flags &= ~FL_PROBED;
   c.probeSentMs = nowMs();

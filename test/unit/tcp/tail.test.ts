@@ -184,6 +184,17 @@ test('F-RTO: a duplicate after the new data means that the loss was real', () =>
   p.done();
 });
 
+test('F-RTO: a timeout of the repair after a timeout goes on with the repair (RFC 5682 §2.1)', () => {
+  const p = timedOut({}, 10);
+  p.in('.', { ack: at(1) });
+  assert.equal(seqs(p), [10, 11], 'two new segments, which are lost too');
+  for (let i = 0; i < 3000 && p.count(L.CNT_TcpExtTCPTimeouts) === 1; i++) p.pass(1000);
+  assert.equal(seqs(p), [1]);
+  p.in('.', { ack: at(2) });
+  assert.equal(seqs(p), [2, 3], 'no new data while there is something to repair');
+  p.done();
+});
+
 test('a recovery of which every retransmission is reported as a duplicate is undone (RFC 3708)', () => {
   const p = open();
   p.write(10 * MSS);
