@@ -1,7 +1,7 @@
 // Many connections between two cores in one thread: what one takes of memory, how fast they are opened, and what they
 // cost those that are used.
 import type { Core } from '../src/host/core/core.js';
-import { EV_ACCEPT, EV_CONNECT, EV_DATA, EV_ERROR } from '../src/host/core/layout.js';
+import { CNT_TcpRetransSegs, EV_ACCEPT, EV_CONNECT, EV_DATA, EV_ERROR } from '../src/host/core/layout.js';
 import { bytes, count } from '../src/host/knbench/format.js';
 import { begin, json, printJson, printTable, quick, ROUNDS, type Spread, spread } from './harness.js';
 import { connectInline, listenInline, openPair, type Pair, type PairOptions, pages, turnUntil } from './pair.js';
@@ -34,6 +34,8 @@ interface Row {
   rpcPerSecond16: Spread;
   /** One at a time over ten of the connections, while the others stay established: what idle ones cost the rest. */
   rpcPerSecondOnTen: Spread;
+  /** Segments that both cores have sent again, over everything: nothing is lost here, so there should be none. */
+  retransmits: number;
 }
 
 function options(connections: number): PairOptions {
@@ -127,6 +129,7 @@ function measure(connections: number): Row {
   for (let round = 0; round < WARM_UP_ROUNDS; round++) runAll();
   for (const rates of [one, sixteen, onTen]) rates.length = 0;
   for (let round = 0; round < ROUNDS; round++) runAll();
+  const retransmits = client.counter(CNT_TcpRetransSegs) + server.counter(CNT_TcpRetransSegs);
   pair.close();
   return {
     connections,
@@ -136,6 +139,7 @@ function measure(connections: number): Row {
     rpcPerSecond: spread(one),
     rpcPerSecond16: spread(sixteen),
     rpcPerSecondOnTen: spread(onTen),
+    retransmits,
   };
 }
 
@@ -185,6 +189,7 @@ else {
       'min–max',
       `RPC/s on ${USED} of them`,
       'min–max',
+      'retr',
     ],
     rows.map((row) => [
       row.connections.toLocaleString('en'),
@@ -194,6 +199,7 @@ else {
       ...ranged(row.rpcPerSecond),
       ...ranged(row.rpcPerSecond16),
       ...ranged(row.rpcPerSecondOnTen),
+      `${row.retransmits}`,
     ]),
   );
   console.log(
