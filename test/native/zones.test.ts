@@ -23,6 +23,27 @@ function pattern(length: number, seed: number): Uint8Array {
   return Uint8Array.from({ length }, (_, i) => (i * 7 + seed * 13 + (i >> 8)) & 0xff);
 }
 
+// First of all: no memory of another test is collected meanwhile.
+test('the tables in front of the zones are advised to lie on transparent hugepages', async () => {
+  // VmFlags of the mappings that MADV_HUGEPAGE was said of (proc_pid_smaps(5)).
+  const advised = (): number => readFileSync('/proc/self/smaps', 'utf8').match(/^VmFlags:.* hg\b/gm)?.length ?? 0;
+  const native = loadNative();
+  const memory = new WebAssembly.Memory({ initial: 64, maximum: 64 });
+  const atFirst = advised();
+  assert.is(native.adviseHugepages(memory), true);
+  const byHand = advised();
+  assert.ok(byHand > atFirst);
+  const end = await openEnd('null:');
+  // The zones lie in between: in front of them, and perhaps behind.
+  assert.ok(advised() > byHand);
+  end.close();
+  assert.is(native.adviseHugepages(memory), true);
+  assert.throws(
+    () => native.adviseHugepages({} as WebAssembly.Memory),
+    (error: { code?: string }) => error.code === 'ERR_INVALID_ARG_TYPE',
+  );
+});
+
 test('hugepages lie in the Wasm memory at a 2 MiB boundary after the arena', async () => {
   const end = await openEnd('null:');
   const { zoneBase, rxPools, hugepages } = end.attachment;
