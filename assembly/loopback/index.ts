@@ -7,9 +7,8 @@
 //
 // What a turn has no room for stays in the transmit ring: the next one copies it, just before it is read.
 //
-// Receive object, `stride` bytes, while it is the link's:
-//   0      4        66
-//   ├ next ┼ unused ┼ frame: the IP header is at a multiple of four ─┤
+// Receive objects, `stride` bytes each, have the frame at 66, so that the IP header is at a multiple of four. Those that are the
+// link's are on a stack behind the last one: what was freed last is warm, and an object that is taken is not read.
 
 import {
   CTL_DONE_AT,
@@ -47,23 +46,22 @@ import { TCP_CHECKSUM } from '../wire/tcp';
 /** A segment of at most this many bytes is moved by words: headers, which are short and all of one length. */
 @inline const SHORT: u32 = 96;
 
-let base: u32 = 0;
 let stride: u32 = 0;
-let count: u32 = 0;
-/** Objects that were never used: from base + fresh × stride on. */
-let fresh: u32 = 0;
-let freeList: u32 = 0;
+/** The stack, and the end of what is on it. */
+let stack: u32 = 0;
+let stackTop: u32 = 0;
 /** Frames moved, and those for which there was no receive object or which were too long for one. */
 let moved: u32 = 0;
 let noObject: u32 = 0;
 let tooLong: u32 = 0;
 
-/** The receive objects: `objects` of them, each `bytes` apart, from `at` on. */
+/** The receive objects: `objects` of them, each `bytes` apart, from `at` on. Their stack, u32 each, lies behind them. */
 export function attach(at: u32, bytes: u32, objects: u32): void {
-  base = at;
   stride = bytes;
-  count = objects;
-  fresh = freeList = moved = noObject = tooLong = 0;
+  stack = at + objects * bytes;
+  stackTop = stack + (objects << 2);
+  for (let i: u32 = 0; i < objects; i++) store<u32>(stackTop - (i << 2) - 4, at + i * bytes);
+  moved = noObject = tooLong = 0;
 }
 
 export function framesMoved(): u32 {
@@ -96,9 +94,7 @@ function takeFreed(): void {
   const at = load<u32>(CTL_FREE_AT);
   const mask = load<u32>(CTL_FREE_SIZE) - 1;
   for (; tail != head; tail++) {
-    const object = load<u32>(at + ((tail & mask) << 2));
-    store<u32>(object, freeList);
-    freeList = object;
+    giveBack(load<u32>(at + ((tail & mask) << 2)));
   }
   store<u32>(CTL_FREE_TAIL, tail);
 }
@@ -106,12 +102,16 @@ function takeFreed(): void {
 /** A receive object, 0 when there is none. */
 @inline
 function take(): u32 {
-  const object = freeList;
-  if (object != 0) {
-    freeList = load<u32>(object);
-    return object;
-  }
-  return fresh < count ? base + fresh++ * stride : 0;
+  if (stackTop == stack) return 0;
+  stackTop -= 4;
+  return load<u32>(stackTop);
+}
+
+/** Each object is the link's once: the stack has room for all. */
+@inline
+function giveBack(object: u32): void {
+  store<u32>(stackTop, object);
+  stackTop += 4;
 }
 
 /** Copies a segment; may write up to 15 bytes more than `len`, which are those of the next segment or nobody's. */
@@ -220,8 +220,7 @@ function transmit(most: u32): u32 {
     }
     if (ROOM + len + 16 > stride) {
       tooLong++;
-      store<u32>(object, freeList);
-      freeList = object;
+      giveBack(object);
       continue;
     }
     if (summed) store<u16>(object + ROOM + tcp, <u16>~fold(sum), TCP_CHECKSUM);

@@ -4,13 +4,13 @@
 //
 // Nothing that the segments of a run share can change before its end: acknowledgment, window, timestamps, ECN, route and MAC.
 
-import { CFG_FLAGS, CTL_TX_HEAD, TXD_ADDR, TXD_FLAGS, TXD_LEN, TXF_END } from '../abi/layout';
+import { CFG_FLAGS, CTL_TX_HEAD, TXF_END } from '../abi/layout';
 import { nowUs } from '../abi/runtime';
 import { frameL4, txRoom, txSlotAt } from '../ip/output';
-import { fold, sumAppend } from '../wire/checksum';
-import { TCPF_PSH, setTcpChecksum, setTcpFlags, setTcpSeq } from '../wire/tcp';
+import { fold, sum16, sumAppend } from '../wire/checksum';
+import { TCPF_PSH, setTcpChecksum } from '../wire/tcp';
 import { roomFree } from '../zbuf/headroom';
-import { zbufAllocHeader, zbufRefMany, zbufRooms } from '../zbuf/zbuf';
+import { zbufAllocHeader, zbufRef, zbufRefMany, zbufRooms } from '../zbuf/zbuf';
 import { nowMs } from './isn';
 import { TxSeg, txSegAlloc, txSegFree, txSegScarce } from './records';
 import { PIECES_MAX } from './segment';
@@ -36,14 +36,15 @@ import {
   SUM_NONE,
   SUM_OURS,
   counted,
-  descriptorPut,
-  headersCopy,
+  describe,
+  headersPlan,
   headersPut,
-  lengthPut,
   linkCuts,
+  plainBytes,
   plainFlags,
-  plainIpSum,
+  plainFrame,
   plainPseudoSum,
+  plainSays,
   plainTcpLen,
   plainTcpSum,
   plainV4,
@@ -58,16 +59,61 @@ function endsPlainly(t: Tcb): bool {
   return (t.flags & FL_NODELAY) != 0 || !seqGt(coldOf(t).sndSml, t.sndUna);
 }
 
-/** Payload pieces of a segment that begins with the last `have` bytes of the piece at `node` and needs more; 0 = too many. */
-@inline
-function piecesFrom(node: u32, have: u32, len: u32): u32 {
+// Results of acrossPieces().
+let acrossNode: u32 = 0;
+let acrossSkip: u32 = 0;
+let acrossSum: u64 = 0;
+
+/** Pieces that the `len` bytes lie in which begin `skip` bytes into the one at `node`; 0 = more than a frame can carry. */
+function piecesOf(node: u32, skip: u32, len: u32): u32 {
   let pieces: u32 = 1;
+  let have = sendNodeAt(node).len - skip;
   while (have < len) {
     if (++pieces > PIECES_MAX) return 0;
     node = sendNodeAt(node).next;
     have += sendNodeAt(node).len;
   }
   return pieces;
+}
+
+/** Describes such bytes, in several pieces, from the ring's slot number `head` on, and sums them if wanted. Takes their references. */
+function acrossPieces(node: u32, skip: u32, len: u32, head: u32, summed: bool): void {
+  let odd = false;
+  acrossSum = 0;
+  while (true) {
+    const n = sendNodeAt(node);
+    const from = n.addr + skip;
+    const take = min(len, n.len - skip);
+    describe(txSlotAt(head++), from, take, take == len ? TXF_END : 0);
+    if (summed) acrossSum = sumAppend(acrossSum, odd, from, take);
+    odd = odd != ((take & 1) != 0);
+    zbufRef(from);
+    len -= take;
+    skip += take;
+    if (skip == n.len) {
+      node = n.next;
+      skip = 0;
+    }
+    if (len == 0) break;
+  }
+  acrossNode = node;
+  acrossSkip = skip;
+}
+
+/** Puts the record of `len` bytes from `seq` on behind `tail`, the last one so far. `txPos`: the head of the ring behind it. */
+@inline
+function recordPut(t: Tcb, tail: u32, record: u32, seq: u32, len: u32, node: u32, txPos: u32): void {
+  const s = txSegAt(record);
+  s.next = 0;
+  s.seq = seq;
+  // Neither marks nor times.
+  store<u32>(record, len, offsetof<TxSeg>('len'));
+  s.node = node;
+  s.sentUs = nowUs;
+  s.txPos = txPos;
+  s.firstMs = nowMs();
+  if (tail) txSegAt(tail).next = record;
+  else t.txHead = record;
 }
 
 /**
@@ -97,17 +143,14 @@ export function runSend(t: Tcb): bool {
   let skip = seq - n.seq;
   /** References to the object of `n` that the ring will have. */
   let refs: u32 = 0;
-  let model: u32 = 0;
-  let modelLen: u32 = 0;
-  // Of headersPut(), once there is a model.
+  // What the segments share, once the first one is sure to go: its window is a promise.
   let four = false;
   let way = SUM_NONE;
-  let says: u32 = 0;
-  let headerBytes: u32 = 0;
-  /** Descriptor of the model's headers: the others' differ in the address alone. */
-  let modelSlot: u32 = 0;
-  let ip: u64 = 0;
+  let says: u64 = 0;
+  let bytes: u32 = 0;
+  let bits: u32 = 0;
   let base: u64 = 0;
+  let headerBytes: u32 = 0;
   let segments: u32 = 0;
   let tail = t.txTail;
   let len: u32 = 0;
@@ -115,11 +158,10 @@ export function runSend(t: Tcb): bool {
     len = min(left, mss);
     const last = seq + len == end;
     if ((last || len < mss) && !whole) break;
-    const addr = n.addr + skip;
-    const have = n.len - skip;
-    const pieces: u32 = have >= len ? 1 : piecesFrom(node, have, len);
+    const from = n.addr + skip;
+    const pieces: u32 = n.len - skip >= len ? 1 : piecesOf(node, skip, len);
     if (pieces == 0 || slots <= pieces || txSegScarce()) break;
-    if (zbufRooms != 0 && roomFree(addr)) break;
+    if (zbufRooms != 0 && roomFree(from)) break;
     const record = txSegAlloc();
     if (!record) break;
     const f = zbufAllocHeader();
@@ -127,73 +169,49 @@ export function runSend(t: Tcb): bool {
       txSegFree(record);
       break;
     }
-    if (model == 0) {
-      headersPut(t, f, neighbour, true);
-      model = f;
+    if (segments == 0) {
+      headersPlan(t, neighbour, true);
       four = plainV4;
       way = sumWay(config, four);
-      says = plainFlags;
+      says = plainSays(four, way, 0);
+      bytes = plainBytes(four);
       headerBytes = plainTcpLen;
-      ip = plainIpSum;
+      bits = plainFlags;
       base = way == SUM_OURS ? plainTcpSum : plainPseudoSum;
-      modelSlot = descriptorPut(f, head, four, headerBytes, way, 0);
-    } else {
-      headersCopy(f, model, four);
-      const slot = txSlotAt(head);
-      store<u32>(slot, f + (load<u32>(modelSlot, TXD_ADDR) - model), TXD_ADDR);
-      store<u32>(slot, load<u32>(modelSlot, TXD_LEN), TXD_LEN);
-      store<u64>(slot, load<u64>(modelSlot, TXD_FLAGS), TXD_FLAGS);
     }
-    head++;
-    const s = txSegAt(record);
-    s.next = 0;
-    s.seq = seq;
-    // Neither marks nor times.
-    store<u32>(record, len, offsetof<TxSeg>('len'));
-    s.node = node;
-    s.sentUs = nowUs;
-    s.txPos = head + pieces;
-    s.firstMs = nowMs();
-    if (tail) txSegAt(tail).next = record;
-    else t.txHead = record;
-    tail = record;
-
-    let sum = base;
-    let rest = len;
-    let odd = false;
-    while (true) {
-      const from = n.addr + skip;
-      const take = min(rest, n.len - skip);
-      const at = txSlotAt(head++);
-      store<u32>(at, from, TXD_ADDR);
-      store<u32>(at, take, TXD_LEN);
-      store<u64>(at, take == rest ? TXF_END : 0, TXD_FLAGS);
-      if (way == SUM_OURS) {
-        sum = sumAppend(sum, odd, from, take);
-        odd = odd != ((take & 1) != 0);
-      }
-      refs++;
-      skip += take;
-      rest -= take;
-      if (skip == n.len) {
-        zbufRefMany(n.addr, refs);
-        refs = 0;
-        skip = 0;
-        node = n.next;
-        n = sendNodeAt(node);
-      }
-      if (rest == 0) break;
-    }
-    if (len != modelLen) lengthPut(f, four, headerBytes + len, ip);
-    if (modelLen == 0) modelLen = len;
-    const tcp = frameL4(f);
-    const lenRaw = <u32>bswap<u16>(<u16>(headerBytes + len));
-    const bits = last ? says | TCPF_PSH : says;
-    setTcpSeq(tcp, seq);
-    setTcpFlags(tcp, bits);
-    if (way == SUM_LINK) setTcpChecksum(tcp, <u16>fold(sum + lenRaw));
-    else if (way == SUM_OURS) setTcpChecksum(tcp, <u16>~fold(sum + lenRaw + bswap<u32>(seq) + ((<u64>bits) << 8)));
+    const l4Len = headerBytes + len;
+    const flags = last ? bits | TCPF_PSH : bits;
+    headersPut(f, four, l4Len, seq, flags);
+    describe(txSlotAt(head), plainFrame(f, four), bytes, says);
     slots -= pieces + 1;
+    let sum = base + <u32>bswap<u16>(<u16>l4Len);
+    const at = node;
+    if (pieces == 1) {
+      describe(txSlotAt(head + 1), from, len, TXF_END);
+      if (way == SUM_OURS) sum = sum16(from, len, sum);
+      refs++;
+      skip += len;
+    } else {
+      acrossPieces(node, skip, len, head + 1, way == SUM_OURS);
+      sum += acrossSum;
+      skip = n.len;
+    }
+    head += pieces + 1;
+    recordPut(t, tail, record, seq, len, at, head);
+    tail = record;
+    if (way != SUM_NONE) {
+      setTcpChecksum(
+        frameL4(f),
+        way == SUM_LINK ? <u16>fold(sum) : <u16>~fold(sum + bswap<u32>(seq) + ((<u64>flags) << 8)),
+      );
+    }
+    if (skip == n.len) {
+      zbufRefMany(n.addr, refs);
+      refs = 0;
+      skip = pieces == 1 ? 0 : acrossSkip;
+      node = pieces == 1 ? n.next : acrossNode;
+      n = sendNodeAt(node);
+    }
     seq += len;
     left -= len;
     segments++;
@@ -201,7 +219,7 @@ export function runSend(t: Tcb): bool {
   if (segments == 0) return false;
   if (refs != 0) zbufRefMany(n.addr, refs);
   store<u32>(CTL_TX_HEAD, head);
-  const bytes = seq - t.sndNxt;
+  const sent = seq - t.sndNxt;
   const c = coldOf(t);
   t.txTail = tail;
   t.sndNxt = seq;
@@ -209,7 +227,7 @@ export function runSend(t: Tcb): bool {
   if (seq == end && len < mss) c.sndSml = seq;
   c.txCount += segments;
   c.dataSegsOut += segments;
-  c.bytesSent += bytes;
-  counted(t, segments, bytes);
+  c.bytesSent += sent;
+  counted(t, segments, sent);
   return true;
 }

@@ -7,7 +7,19 @@
 
 import { CTL_FREE_AT, CTL_FREE_HEAD, CTL_FREE_SIZE } from '../abi/layout';
 import { zbufRef } from './zbuf';
-import { contextAt, KIND_RX, LIVE, objectAt, objectIndex, REFS, Z_COUNT, Z_KIND, Z_STRIDE, zoneOfAny } from './zone';
+import {
+  KIND_RX,
+  LIVE,
+  REFS,
+  Z_BASE,
+  Z_CONTEXTS,
+  Z_COUNT,
+  Z_KIND,
+  Z_RECIP,
+  Z_SHIFT,
+  Z_STRIDE,
+  zoneOfAny,
+} from './zone';
 
 let rxLive: u32 = 0;
 
@@ -17,9 +29,35 @@ let bytes: u32 = 0;
 let context: u32 = 0;
 let handedOver: bool = false;
 
+/** Of the pool that it is in, what the zones' header says (zone.ts). */
+let poolBase: u32 = 0;
+let poolBytes: u32 = 0;
+let poolStride: u32 = 0;
+let poolContexts: u32 = 0;
+let poolRecip: u64 = 0;
+let poolShift: u64 = 0;
+
 export function rxObjectsInit(): void {
   rxLive = 0;
   object = bytes = context = 0;
+  poolBytes = 0;
+}
+
+/** Makes the pool with `addr` the one that is known. False when it is in none. */
+function poolFind(addr: u32): bool {
+  const zone = zoneOfAny(addr);
+  if (zone == 0 || load<u32>(zone, Z_KIND) != KIND_RX) return false;
+  const base = load<u32>(zone, Z_BASE);
+  const stride = load<u32>(zone, Z_STRIDE);
+  const size = load<u32>(zone, Z_COUNT) * stride;
+  if (addr - base >= size) return false;
+  poolBase = base;
+  poolBytes = size;
+  poolStride = stride;
+  poolContexts = load<u32>(zone, Z_CONTEXTS);
+  poolRecip = load<u64>(zone, Z_RECIP);
+  poolShift = load<u32>(zone, Z_SHIFT);
+  return true;
 }
 
 /** Receive objects in use. */
@@ -30,18 +68,16 @@ export function rxInUse(): u32 {
 /** A frame of `len` bytes has arrived at `addr`: count 1 when that lies in one receive object that the link had. */
 @inline
 export function rxTake(addr: u32, len: u32): bool {
-  const zone = zoneOfAny(addr);
-  if (zone == 0 || load<u32>(zone, Z_KIND) != KIND_RX) return false;
-  const index = objectIndex(zone, addr);
-  if (index >= load<u32>(zone, Z_COUNT)) return false;
-  const at = contextAt(zone, index);
-  const begins = objectAt(zone, index);
-  const stride = load<u32>(zone, Z_STRIDE);
-  if (load<u32>(at) != 0 || len > begins + stride - addr) return false;
+  if (addr - poolBase >= poolBytes && !poolFind(addr)) return false;
+  // objectIndex() of zone.ts.
+  const index = <u32>((<u64>(addr - poolBase) * poolRecip) >> poolShift);
+  const at = poolContexts + (index << 2);
+  const begins = poolBase + index * poolStride;
+  if (load<u32>(at) != 0 || len > begins + poolStride - addr) return false;
   store<u32>(at, LIVE | 1);
   rxLive++;
   object = begins;
-  bytes = stride;
+  bytes = poolStride;
   context = at;
   handedOver = false;
   return true;

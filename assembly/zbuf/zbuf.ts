@@ -11,7 +11,7 @@
 
 import { CNT_ZbufAllocFails, CNT_ZbufAllocs, CNT_ZbufFrees, CNT_ZbufMisuse } from '../abi/counters';
 import { CFG_ZONE_COUNT, EFAULT, EINVAL, ENOBUFS, ENOMEM, HEADROOM } from '../abi/layout';
-import { count } from '../abi/runtime';
+import { count, countAdd } from '../abi/runtime';
 import {
   contextAt,
   KIND_RX,
@@ -20,6 +20,7 @@ import {
   objectIndex,
   REFS,
   ROOM,
+  Z_BASE,
   Z_CONTEXTS,
   Z_COUNT,
   Z_FREE,
@@ -44,8 +45,9 @@ const MIN_SHIFT: u32 = 7;
 /** Largest object. */
 export const ZBUF_MAX: u32 = 65536;
 /** Classes 0 … 9 hold objects of 128 << class bytes; this one holds frame headers. */
-const CLASS_HEADERS: u32 = 10;
-export const HEADER_BYTES: u32 = 128;
+export const CLASS_HEADERS: u32 = 10;
+export const HEADER_SHIFT: u32 = 7;
+export const HEADER_BYTES: u32 = 1 << HEADER_SHIFT;
 /** References the application may hold of one object. The core adds at most one per record, far below 2^29. */
 const API_REFS_MAX: u32 = 0xffffff;
 
@@ -174,21 +176,46 @@ export function zbufAllocMessage(size: u32): u32 {
 }
 
 /** Takes an object for a frame's headers, HEADER_BYTES long; 0 when there is none. */
-@inline
 export function zbufAllocHeader(): u32 {
-  return take(CLASS_HEADERS);
+  const zone = load<u32>(PARTIAL + (CLASS_HEADERS << 2));
+  const free = zone != 0 ? load<u32>(zone, Z_FREE) : 0;
+  const left = free != 0 ? load<u32>(zone, Z_NFREE) - 1 : 0;
+  // The zone's last one, or one that was never used: as any other object.
+  if (left == 0) return take(CLASS_HEADERS);
+  const context = load<u32>(zone, Z_CONTEXTS) + ((free - 1) << 2);
+  const object = load<u32>(zone, Z_BASE) + ((free - 1) << HEADER_SHIFT);
+  store<u32>(zone, load<u32>(context), Z_FREE);
+  store<u32>(zone, left, Z_NFREE);
+  store<u32>(context, LIVE | 1);
+  if (!ASC_NO_ASSERT) checkPoison(object, HEADER_BYTES);
+  zbufLive++;
+  count(CNT_ZbufAllocs);
+  return object;
+}
+
+/**
+ * Gives back `n` headers of a zone, whose contexts lead from one to the next and to what the zone's free list was: it begins with
+ * `free` now.
+ */
+export function zbufGiveHeaders(zone: u32, free: u32, n: u32): void {
+  store<u32>(zone, free, Z_FREE);
+  zbufLive -= n;
+  countAdd(CNT_ZbufFrees, n);
+  const left = load<u32>(zone, Z_NFREE) + n;
+  store<u32>(zone, left, Z_NFREE);
+  if (left == n) listZone(zone, CLASS_HEADERS);
+  else giveBackUnused(zone, CLASS_HEADERS, left);
 }
 
 /** The last reference is gone. */
-@inline
-export function zbufGive(zone: u32, index: u32, context: u32): void {
+export function give(zone: u32, index: u32, context: u32): void {
   const kind = load<u32>(zone, Z_KIND);
   if (kind == KIND_RX) {
     rxGive(context, objectAt(zone, index));
     return;
   }
   if (load<u32>(context) & ROOM) zbufRooms--;
-  if (!ASC_NO_ASSERT) memory.fill(objectAt(zone, index), 0xdb, load<u32>(zone, Z_STRIDE));
+  poison(objectAt(zone, index), load<u32>(zone, Z_STRIDE));
   store<u32>(context, load<u32>(zone, Z_FREE));
   store<u32>(zone, index + 1, Z_FREE);
   const free = load<u32>(zone, Z_NFREE) + 1;
@@ -196,17 +223,24 @@ export function zbufGive(zone: u32, index: u32, context: u32): void {
   zbufLive--;
   count(CNT_ZbufFrees);
   if (free == 1) listZone(zone, kind);
-  else if (free == load<u32>(zone, Z_COUNT) && (load<u32>(zone, Z_NEXT) | load<u32>(zone, Z_PREV)) != 0) {
-    unlistZone(zone, kind);
-    zoneGiveBack(zone);
-  }
+  else giveBackUnused(zone, kind, free);
 }
 
-function give(zone: u32, index: u32, context: u32): void {
-  zbufGive(zone, index, context);
+/** Gives the zone back if all its objects are free, and others of its class are listed. */
+@inline
+function giveBackUnused(zone: u32, kind: u32, free: u32): void {
+  if (free != load<u32>(zone, Z_COUNT) || (load<u32>(zone, Z_NEXT) | load<u32>(zone, Z_PREV)) == 0) return;
+  unlistZone(zone, kind);
+  zoneGiveBack(zone);
 }
 
-/** Debug builds: a freed object must still be as give() left it. */
+/** Debug builds: nobody is to use the bytes of a freed object. */
+@inline
+export function poison(object: u32, bytes: u32): void {
+  if (!ASC_NO_ASSERT) memory.fill(object, 0xdb, bytes);
+}
+
+/** Debug builds: a freed object must still be as poison() left it. */
 function checkPoison(at: u32, len: u32): void {
   for (let p = at; p < at + len; p += 8) assert(load<u64>(p) == 0xdbdbdbdbdbdbdbdb, 'a freed object was written to');
 }

@@ -18,6 +18,8 @@ interface Mover {
 /** What an object holds beside the frame: its headroom, and what the copy may overshoot by. */
 const OBJECT_EXTRA = 66 + 16;
 const OBJECT_ALIGN = 64;
+/** Of a free object, on the stack of them. */
+const STACK_BYTES = 4;
 const DEFAULT_BURST = 64;
 
 let compiled: WebAssembly.Module | null = null;
@@ -81,7 +83,7 @@ export function loopbackLink(options: MemoryLinkOptions = {}): Link {
       f64 = new Float64Array(memory.buffer);
       const bytes = mtu + ETHERNET_BYTES + OBJECT_EXTRA;
       const stride = Math.max(Math.ceil(bytes / OBJECT_ALIGN) * OBJECT_ALIGN, 1024);
-      const count = Math.floor((rxZones * L.ZONE_BYTES) / stride);
+      const count = Math.floor((rxZones * L.ZONE_BYTES) / (stride + STACK_BYTES));
       mover = new WebAssembly.Instance(moverModule(), { env: { memory } }).exports as unknown as Mover;
       mover.attach(arenaEnd, stride, count);
       return { zoneBase: arenaEnd, rxPools: [{ base: arenaEnd, stride, count }], hugepages: false };
