@@ -136,7 +136,7 @@ export class ZcConnection implements SocketHandler {
       return true;
     }
     for (let i = 0; i < count; i++) {
-      const wrong = diagnose(core, 'sendv', core.u32[at + 2 * i], core.u32[at + 2 * i + 1]);
+      const wrong = diagnose(core, -result, 'sendv', core.u32[at + 2 * i], core.u32[at + 2 * i + 1]);
       if (wrong) throw wrong;
     }
     return this.#notSent(-result, core.u32[at], core.u32[at + 1]);
