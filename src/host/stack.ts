@@ -75,6 +75,11 @@ export interface StackOptions extends Partial<Omit<ProfileParameters, 'congestio
   trustLink?: boolean;
   build?: CoreBuild;
   loop?: LoopOptions;
+  /**
+   * Keeps the calling thread, which is the loop's, on this CPU: V8's helper threads stay where they are. Needs the shim.
+   * EINVAL for a CPU that there is not, or that the process may not use.
+   */
+  cpu?: number;
 }
 
 /** What happens to a listener or a connection. Every callback runs on the loop's thread, to completion. */
@@ -170,6 +175,7 @@ const DEFAULT_ACTIVE_CONNECTIONS = 65536;
 export async function openStack(options: StackOptions): Promise<Stack> {
   const link = typeof options.link === 'string' ? openLink(options.link) : options.link;
   try {
+    if (options.cpu !== undefined) loadNative().pinThread(options.cpu);
     return await openOn(link, options);
   } catch (error) {
     link.close();
