@@ -379,6 +379,26 @@ test('sending, sharing, viewing and freeing what is freed or foreign: an error e
     ),
     'ERR_LUNET_ZBUF_RANGE',
   );
+  // A length that is no length queues nothing: what was meant is not known.
+  for (const len of [-1, 1.5, 2 ** 32 + 4, Number.NaN, undefined as never]) {
+    for (const call of [
+      () => connection.send(good, len),
+      () => connection.sendUrgent(good, len),
+      () => connection.sendv([{ addr: good, len }]),
+      () => connection.sendv(client.iov(1).push(good, len)),
+    ]) {
+      assert.match(code(call), /^(ERR_LUNET_ZBUF_RANGE|EINVAL|ERR_OUT_OF_RANGE)$/, `${call} with ${len}`);
+    }
+  }
+  for (const call of [
+    () => connection.sendv(null as never),
+    () => connection.sendv({ length: 1 } as never),
+    () => connection.recv([] as never),
+    () => client.write(good, 5 as never),
+    () => client.write(good, new Uint32Array(1) as never),
+  ]) {
+    assert.is(code(call), 'ERR_INVALID_ARG_TYPE', String(call));
+  }
   assert.is(client.refCount(good), 1);
   assert.ok(connection.send(good, 4));
   client.free(good);

@@ -1,7 +1,7 @@
 // What a refused call on Zbuf memory means, worked out only once it has been refused.
 import type { Core } from '../core/core.js';
 import { systemError } from '../core/errors.js';
-import { CFG_ZONE_BASE, EFAULT, EINVAL, EMSGSIZE, ENOBUFS, ZONE_BYTES } from '../core/layout.js';
+import { CFG_ZONE_BASE, CNT_ZbufMisuse, EFAULT, EINVAL, EMSGSIZE, ENOBUFS, ZONE_BYTES } from '../core/layout.js';
 
 export type ZbufErrorCode =
   /** The address is in no object of this stack. */
@@ -52,7 +52,7 @@ export function diagnose(core: Core, errno: number, syscall: string, addr: numbe
   if (end === 0) {
     return zbufError('ERR_LUNET_ZBUF_FREED', EINVAL, syscall, `nothing at ${hex(addr)} is yours: freed too often?`);
   }
-  if (len <= 0 || addr + len > end) {
+  if (!(len > 0 && addr + len <= end)) {
     const room = end - addr;
     return zbufError('ERR_LUNET_ZBUF_RANGE', EMSGSIZE, syscall, `${len} bytes at ${hex(addr)}, where ${room} are left`);
   }
@@ -62,4 +62,10 @@ export function diagnose(core: Core, errno: number, syscall: string, addr: numbe
 /** The error of a call that the core refused with -errno. */
 export function refused(core: Core, errno: number, syscall: string, addr: number, len: number): Error {
   return diagnose(core, errno, syscall, addr, len) ?? systemError(errno, syscall);
+}
+
+/** The error of a length that is none: WebAssembly would take it modulo 2^32. */
+export function noLength(core: Core, syscall: string, addr: number, len: number): Error {
+  core.countAdd(CNT_ZbufMisuse, 1);
+  return refused(core, EINVAL, syscall, addr, len);
 }

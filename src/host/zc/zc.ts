@@ -129,6 +129,9 @@ export class Zc {
 
   /** Writes bytes or UTF-8 text at `addr`; returns the bytes written. Throws ERR_LUNET_ZBUF_RANGE if they do not fit. */
   write(addr: number, data: Uint8Array | string): number {
+    if (typeof data !== 'string' && !(data instanceof Uint8Array)) {
+      throw invalidArgType('data', 'of type string or an instance of Buffer or Uint8Array', data);
+    }
     const len = typeof data === 'string' ? Buffer.byteLength(data) : data.length;
     if (len === 0) return 0;
     this.#mustHold('write', addr, len);
