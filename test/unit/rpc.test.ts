@@ -563,6 +563,41 @@ for (const stack of RPC_STACKS) {
     await ends.finish();
   });
 
+  over('what is no method, deadline or body is refused, and calls nobody', async () => {
+    const ends = await openRpc(stack);
+    let called = 0;
+    ends.server.handle(ECHO, (request) => {
+      called++;
+      request.reply(request.pieces);
+    });
+    const client = ends.connect();
+    for (const method of [-1, 2 ** 32, 1.5, Number.NaN, undefined as never]) {
+      assert.is((await failure(client.request(method, 'x'))).code, 'ERR_OUT_OF_RANGE', `method ${method}`);
+    }
+    for (const deadlineUs of [-1, Number.NaN]) {
+      assert.is(
+        (await failure(client.request(ECHO, 'x', { deadlineUs }))).code,
+        'ERR_OUT_OF_RANGE',
+        `${deadlineUs} µs`,
+      );
+      assert.throws(
+        () => client.call(ECHO, null, { deadlineUs, onReply: () => assert.unreachable('no call') }),
+        (error: { code?: string }) => error.code === 'ERR_OUT_OF_RANGE',
+      );
+      assert.throws(
+        () => client.stream(ECHO, 'x', { deadlineUs }),
+        (error: { code?: string }) => error.code === 'ERR_OUT_OF_RANGE',
+      );
+    }
+    for (const body of [42, { length: 1 }] as never[]) {
+      assert.is((await failure(client.request(ECHO, body))).code, 'ERR_INVALID_ARG_TYPE');
+    }
+    assert.is(client.inFlight, 0);
+    assert.is((await client.request(ECHO, 'good', { deadlineUs: 10_000_000 })).text(), 'good');
+    assert.is(called, 1);
+    await ends.finish();
+  });
+
   over('ping measures the way, and a silent peer is found out', async () => {
     const ends = await openRpc(stack);
     const client = ends.connect({ keepAliveMs: 20, keepAliveTimeoutMs: 500 });
