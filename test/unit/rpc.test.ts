@@ -598,6 +598,31 @@ for (const stack of RPC_STACKS) {
     await ends.finish();
   });
 
+  over('a handler that frees the payload, which is not its own, is an error, and the connection goes on', async () => {
+    const ends = await openRpc(stack);
+    ends.server.handle(ECHO, (request) => {
+      const addr = request.pieces.addr(0);
+      request.reply('answered');
+      request.memory.free(addr);
+    });
+    const client = ends.connect();
+    const before = process.listeners('uncaughtException');
+    process.removeAllListeners('uncaughtException');
+    const errors: (string | undefined)[] = [];
+    process.on('uncaughtException', (error) => errors.push((error as NodeJS.ErrnoException).code));
+    try {
+      for (let i = 1; i <= 3; i++) {
+        assert.is((await client.request(ECHO, 'payload', { deadlineUs: 5_000_000 })).text(), 'answered');
+        await until(() => errors.length === i, 'the error');
+      }
+    } finally {
+      process.removeAllListeners('uncaughtException');
+      for (const listener of before) process.on('uncaughtException', listener);
+    }
+    assert.equal(errors, new Array(3).fill('ERR_LUNET_ZBUF_FREED'));
+    await ends.finish(true);
+  });
+
   over('ping measures the way, and a silent peer is found out', async () => {
     const ends = await openRpc(stack);
     const client = ends.connect({ keepAliveMs: 20, keepAliveTimeoutMs: 500 });
