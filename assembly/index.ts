@@ -35,6 +35,7 @@ export {
   apiFree as free,
   apiObjectEnd as objectEnd,
   apiRefCount as refCount,
+  zbufCheck as check,
   zbufInUse,
 } from './zbuf/zbuf';
 export { rxInUse } from './zbuf/rx';

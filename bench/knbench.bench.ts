@@ -1,5 +1,6 @@
 // knbench between two processes: lunet over shared memory and over AF_XDP, the kernel on the loopback and on the same veth
-// pair with its offloads and without, through node:net and through C programs that wait and that poll; all in turn.
+// pair with its offloads and without, through node:net and through C programs that wait and that poll; programs of lunet/rpc on
+// either; all in turn.
 import { probeEnvironment } from '../src/host/cli/probe.js';
 import {
   conditionLines,
@@ -45,7 +46,9 @@ const records = await runMatrix({
   stacks: [
     { stack: 'lunet', mode: 'zc' },
     { stack: 'lunet', mode: 'copy' },
+    { stack: 'lunet', mode: 'rpc' },
     { stack: 'kernel', mode: 'copy' },
+    { stack: 'kernel', mode: 'rpc' },
     { stack: 'kernel', mode: 'epoll' },
     { stack: 'kernel', mode: 'busy' },
   ],

@@ -34,6 +34,8 @@ export interface PairOptions {
   config?: Partial<CoreConfig>;
   /** Addresses of the client, and of the server on two instances. */
   clientAddresses?: readonly string[];
+  /** The clock of both; the machine's by default. */
+  clockNs?: () => number;
 }
 
 export const SERVER_ADDRESS = '10.0.0.1';
@@ -74,7 +76,8 @@ let hubs = 0;
 
 export function openPair(join: Join, options: PairOptions = {}): Pair {
   const { mtu = 1500, checksums = true, clientAddresses = [CLIENT] } = options;
-  let nowNs = performance.now() * 1e6;
+  const readNs = options.clockNs ?? (() => performance.now() * 1e6);
+  let nowNs = readNs();
   const clockNs = (): number => nowNs;
   const loopback = join === 'loopback' ? L.CFGF_LOOPBACK : 0;
   const flags = defaultConfig.flags | loopback | (checksums ? 0 : L.CFGF_TX_NO_CSUM | L.CFGF_RX_TRUST);
@@ -118,12 +121,12 @@ export function openPair(join: Join, options: PairOptions = {}): Pair {
     tableBytes,
     onEvent: () => undefined,
     enter() {
-      nowNs = performance.now() * 1e6;
+      nowNs = readNs();
       for (const core of cores) core.flush(nowNs / 1000);
     },
     turn() {
       turns++;
-      if (turns % TURNS_PER_CLOCK === 0) nowNs = performance.now() * 1e6;
+      if (turns % TURNS_PER_CLOCK === 0) nowNs = readNs();
       const nowUs = nowNs / 1000;
       for (let i = cores.length - 1; i >= 0; i--) {
         const core = cores[i];

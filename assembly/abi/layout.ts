@@ -305,6 +305,8 @@ export const CFG_FAST_OPEN_OLD_KEY: u32 = 2412;
 // ---- zones and objects -------------------------------------------------------------------------------------
 export const ZONE_BYTES: u32 = 2097152;
 export const ZONE_SHIFT: u32 = 21;
+// Of each object (assembly/zbuf/zone.ts).
+export const CONTEXT_BYTES: u32 = 8;
 
 // ---- sockets -----------------------------------------------------------------------------------------------
 /** listen()/connect() flag: deliver through the inline callback instead of the event ring. */

@@ -36,7 +36,7 @@ import {
 import { INFO_SIZE } from '../abi/info';
 import { isOurs } from '../ip/interface';
 import { dstGet, dstMtu, dstSource } from '../ip/route';
-import { zbufCheck } from '../zbuf/zbuf';
+import { zbufCheck, zbufHand } from '../zbuf/zbuf';
 import { closeConnection, closeSend, connectionReset } from './close';
 import { enlist } from './events';
 import { fastOpenBytes, fastOpenCookie } from './fastopen';
@@ -296,6 +296,7 @@ export function recv(handle: i32, iov: u32, maxPieces: u32): i32 {
   if (!inMemory(iov, maxPieces * IOV_SIZE)) return -EFAULT;
   let pieces: u32 = 0;
   while (pieces < maxPieces && rcvqTake(t)) {
+    zbufHand(takenAddr);
     const entry = iov + pieces * IOV_SIZE;
     store<u32>(entry + IOV_ADDR, takenAddr);
     store<u32>(entry + IOV_LEN, takenLen);

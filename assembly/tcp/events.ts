@@ -18,6 +18,7 @@ import {
   REPORT_ICMP,
 } from '../abi/layout';
 import { hostEvent } from '../host';
+import { zbufHand } from '../zbuf/zbuf';
 import { slotReap, stillHeld } from './handle';
 import { rcvqTake, takenAddr, takenLen } from './recvq';
 import { windowUpdate } from './sockopt';
@@ -137,8 +138,10 @@ export function deliverInline(t: Tcb): void {
         coldOf(t).reports = 0;
         hostEvent(handle, kind, what, urgentLeft(t));
       } else hostEvent(handle, kind, 0, 0);
-    } else if (inline && rcvqTake(t)) hostEvent(handle, EV_DATA, takenAddr, takenLen);
-    else if (pending == 0) return;
+    } else if (inline && rcvqTake(t)) {
+      zbufHand(takenAddr);
+      hostEvent(handle, EV_DATA, takenAddr, takenLen);
+    } else if (pending == 0) return;
     else {
       const kind = nextKind(pending);
       t.evPending &= <u8>~((<u32>1) << kind);

@@ -41,7 +41,7 @@ import { isMapped } from '../wire/ipv4';
 import { zbufCheck } from '../zbuf/zbuf';
 import { udpFromHandle, udpSlotAlloc, udpSlotRelease } from './handle';
 import { datagramDestination, datagramSend } from './output';
-import { udpQueuePurge, udpQueueTake } from './recvq';
+import { udpQueueHand, udpQueuePurge } from './recvq';
 import {
   UF_ANY,
   UF_ANY_V4,
@@ -239,7 +239,7 @@ export function udpRecv(handle: i32, to: u32, most: u32): i32 {
   if (most == 0 || most > RECV_MOST) return -EINVAL;
   if (to == 0 || !inMemory(to, most * UDPD_SIZE)) return -EFAULT;
   let taken: u32 = 0;
-  while (taken < most && udpQueueTake(s, to + taken * UDPD_SIZE)) taken++;
+  while (taken < most && udpQueueHand(s, to + taken * UDPD_SIZE)) taken++;
   if (!s.rcvQHead) s.flags &= ~UF_SIGNALLED;
   return taken == 0 ? -EAGAIN : <i32>taken;
 }

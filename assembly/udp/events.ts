@@ -6,7 +6,7 @@ import { eventPush } from '../abi/rings';
 import { hostEvent } from '../host';
 import { txRoom } from '../ip/output';
 import { udpSlotReap } from './handle';
-import { UDP_TAKEN, udpQueueTake } from './recvq';
+import { UDP_TAKEN, udpQueueHand } from './recvq';
 import {
   UE_DATAGRAM,
   UE_ERROR,
@@ -67,7 +67,7 @@ export function udpDeliverInline(s: UdpSocket): void {
   const handle = s.handle;
   while (s.handle == handle) {
     const pending = s.evPending;
-    if ((pending & UE_ERROR) == 0 && udpQueueTake(s, UDP_TAKEN)) {
+    if ((pending & UE_ERROR) == 0 && udpQueueHand(s, UDP_TAKEN)) {
       hostEvent(handle, EV_DATAGRAM, UDP_TAKEN, UDPD_SIZE);
     } else if (pending != 0) {
       const event = nextEvent(pending);

@@ -19,7 +19,7 @@ import {
 } from '../abi/layout';
 import { count } from '../abi/runtime';
 import { rxObjectTotal } from '../zbuf/rxpool';
-import { zbufRef, zbufUnref } from '../zbuf/zbuf';
+import { zbufHand, zbufRef, zbufUnref } from '../zbuf/zbuf';
 import { UdpSocket } from './socket';
 
 @inline const R_NEXT: u32 = 12;
@@ -104,6 +104,14 @@ export function udpQueueTake(s: UdpSocket, to: u32): bool {
   store<u32>(record + R_NEXT, freeList);
   freeList = record;
   return true;
+}
+
+/** The same for the application, which gets the reference. */
+@inline
+export function udpQueueHand(s: UdpSocket, to: u32): bool {
+  if (s.rcvQHead == 0) return false;
+  zbufHand(load<u32>(s.rcvQHead + UDPD_addr));
+  return udpQueueTake(s, to);
 }
 
 /** Where a descriptor is put for a moment. */

@@ -6,6 +6,7 @@ import { CTL_DONE_AT, CTL_DONE_HEAD, CTL_DONE_SIZE, CTL_DONE_TAIL } from '../abi
 import { count } from '../abi/runtime';
 import { CLASS_HEADERS, HEADER_BYTES, HEADER_SHIFT, give, poison, zbufCompleted, zbufGiveHeaders } from './zbuf';
 import {
+  CONTEXT_SHIFT,
   contextAt,
   LIVE,
   objectAt,
@@ -64,7 +65,7 @@ function completed(): void {
     }
     if (addr - first < used) {
       const index = (addr - first) >> HEADER_SHIFT;
-      const context = contexts + (index << 2);
+      const context = contexts + (index << CONTEXT_SHIFT);
       if (load<u32>(context) == (LIVE | 1)) {
         poison(first + (index << HEADER_SHIFT), HEADER_BYTES);
         store<u32>(context, free);

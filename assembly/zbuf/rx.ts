@@ -6,8 +6,10 @@
 // where its references are counted stays known, so that giving it back needs no search.
 
 import { CTL_FREE_AT, CTL_FREE_HEAD, CTL_FREE_SIZE } from '../abi/layout';
-import { zbufRef } from './zbuf';
+import { zbufHand, zbufRef } from './zbuf';
 import {
+  C_HELD,
+  CONTEXT_SHIFT,
   KIND_RX,
   LIVE,
   REFS,
@@ -20,6 +22,9 @@ import {
   Z_STRIDE,
   zoneOfAny,
 } from './zone';
+
+/** Context of an object with one reference, the application's. */
+const HELD_ONCE: u64 = ((<u64>1) << 32) | LIVE | 1;
 
 let rxLive: u32 = 0;
 
@@ -71,10 +76,10 @@ export function rxTake(addr: u32, len: u32): bool {
   if (addr - poolBase >= poolBytes && !poolFind(addr)) return false;
   // objectIndex() of zone.ts.
   const index = <u32>((<u64>(addr - poolBase) * poolRecip) >> poolShift);
-  const at = poolContexts + (index << 2);
+  const at = poolContexts + (index << CONTEXT_SHIFT);
   const begins = poolBase + index * poolStride;
   if (load<u32>(at) != 0 || len > begins + poolStride - addr) return false;
-  store<u32>(at, LIVE | 1);
+  store<u64>(at, LIVE | 1);
   rxLive++;
   object = begins;
   bytes = poolStride;
@@ -89,8 +94,13 @@ export function rxTake(addr: u32, len: u32): bool {
  */
 @inline
 export function rxHandOver(addr: u32): void {
-  if (addr - object < bytes) handedOver = true;
-  else zbufRef(addr);
+  if (addr - object < bytes) {
+    handedOver = true;
+    store<u32>(context, 1, C_HELD);
+  } else {
+    zbufRef(addr);
+    zbufHand(addr);
+  }
 }
 
 /** The frame has been processed: its reference is given up, if it still has one. */
@@ -102,14 +112,11 @@ export function rxDone(): void {
   else store<u32>(context, left);
 }
 
-/** Gives up a reference of the application's to the object of the last frame. False when `addr` is not in it, or it is free. */
+/** Gives up the only reference to the object of the last frame, which is the application's. False when it is not like that. */
 @inline
 export function rxFree(addr: u32): bool {
-  if (addr - object >= bytes) return false;
-  const value = load<u32>(context);
-  if (value <= LIVE) return false;
-  if (value == (LIVE | 1)) rxGive(context, object);
-  else store<u32>(context, value - 1);
+  if (addr - object >= bytes || load<u64>(context) != HELD_ONCE) return false;
+  rxGive(context, object);
   return true;
 }
 

@@ -1,7 +1,7 @@
 // Receive pools: memory the link fills. The core holds nothing of it but a reference count for each object.
 
 import { arenaAlloc } from '../abi/arena';
-import { CFG_FREE_RING, CFG_RX_ZONES, EBUSY, EINVAL, ENOMEM, ZONE_SHIFT } from '../abi/layout';
+import { CFG_FREE_RING, CFG_RX_ZONES, CONTEXT_BYTES, EBUSY, EINVAL, ENOMEM, ZONE_SHIFT } from '../abi/layout';
 import { describe, KIND_RX, Z_FRESH, ZONE_HEADER, zoneBase, zoneTable } from './zone';
 
 const POOLS_MAX: u32 = 4;
@@ -38,7 +38,7 @@ export function rxPoolAdd(base: u32, stride: u32, objectCount: u32): i32 {
   for (let zone = first; zone <= last; zone++) {
     if (load<u32>(zoneTable + (zone << 2)) != 0) return -EBUSY;
   }
-  const header = arenaAlloc(ZONE_HEADER + objectCount * 4, 64);
+  const header = arenaAlloc(ZONE_HEADER + objectCount * CONTEXT_BYTES, 64);
   if (header == 0) return -ENOMEM;
   describe(header, base, header + ZONE_HEADER, stride, objectCount, KIND_RX);
   store<u32>(header, objectCount, Z_FRESH);

@@ -1,7 +1,7 @@
 // Zbuf: reference-counted objects in zones (DESIGN: Zbuf). alloc sets the count to 1, a reference adds one, giving
 // it up takes one, at 0 the object goes back to its zone's free list (last in, first out: what was used last is
 // warm), or, for a receive object, to the link through the FREE ring. An address anywhere in an object stands
-// for the object.
+// for the object. Of the references some are the application's: it can give up those, and no other.
 //
 // Zones belong to a size class while they hold objects of it. Each class lists its zones that have free objects.
 // A zone whose objects are all free goes back to the idle ones when its class has free objects elsewhere, so a
@@ -13,6 +13,8 @@ import { CNT_ZbufAllocFails, CNT_ZbufAllocs, CNT_ZbufFrees, CNT_ZbufMisuse } fro
 import { CFG_ZONE_COUNT, EFAULT, EINVAL, ENOBUFS, ENOMEM, HEADROOM } from '../abi/layout';
 import { count, countAdd } from '../abi/runtime';
 import {
+  C_HELD,
+  CONTEXT_SHIFT,
   contextAt,
   KIND_RX,
   LIVE,
@@ -120,7 +122,9 @@ function growClass(kind: u32): bool {
 
 // ---- take and give -----------------------------------------------------------------------------------------
 
-function take(kind: u32): u32 {
+/** `held`: whether the one reference is the application's, 1 or 0. */
+@inline
+function take(kind: u32, held: u32): u32 {
   const list = PARTIAL + (kind << 2);
   let zone = load<u32>(list);
   if (zone == 0) {
@@ -143,7 +147,7 @@ function take(kind: u32): u32 {
     context = contextAt(zone, index);
     store<u32>(zone, index + 1, Z_FRESH);
   }
-  store<u32>(context, LIVE | 1);
+  store<u64>(context, ((<u64>held) << 32) | LIVE | 1);
   const left = load<u32>(zone, Z_NFREE) - 1;
   store<u32>(zone, left, Z_NFREE);
   if (left == 0) unlistZone(zone, kind);
@@ -152,27 +156,18 @@ function take(kind: u32): u32 {
   return objectAt(zone, index);
 }
 
-/** Takes a free object of at least `size` bytes, count 1; 0 when there is none. */
-export function zbufAlloc(size: u32): u32 {
+@inline
+function takeSize(size: u32, held: u32): u32 {
   if (size > ZBUF_MAX) {
     count(CNT_ZbufAllocFails);
     return 0;
   }
-  return take(size <= 128 ? 0 : 32 - MIN_SHIFT - clz(size - 1));
+  return take(size <= 128 ? 0 : 32 - MIN_SHIFT - clz(size - 1), held);
 }
 
-/** As zbufAlloc(), with HEADROOM in front of the address that it returns. */
-export function zbufAllocMessage(size: u32): u32 {
-  if (size > ZBUF_MAX - HEADROOM) {
-    count(CNT_ZbufAllocFails);
-    return 0;
-  }
-  const object = zbufAlloc(max<u32>(size, 1) + HEADROOM);
-  if (object == 0) return 0;
-  const zone = zoneOf(object);
-  store<u32>(contextAt(zone, objectIndex(zone, object)), LIVE | ROOM | 1);
-  zbufRooms++;
-  return object + HEADROOM;
+/** Takes a free object of at least `size` bytes, count 1, for the core itself; 0 when there is none. */
+export function zbufAlloc(size: u32): u32 {
+  return takeSize(size, 0);
 }
 
 /** Takes an object for a frame's headers, HEADER_BYTES long; 0 when there is none. */
@@ -181,12 +176,12 @@ export function zbufAllocHeader(): u32 {
   const free = zone != 0 ? load<u32>(zone, Z_FREE) : 0;
   const left = free != 0 ? load<u32>(zone, Z_NFREE) - 1 : 0;
   // The zone's last one, or one that was never used: as any other object.
-  if (left == 0) return take(CLASS_HEADERS);
-  const context = load<u32>(zone, Z_CONTEXTS) + ((free - 1) << 2);
+  if (left == 0) return take(CLASS_HEADERS, 0);
+  const context = contextAt(zone, free - 1);
   const object = load<u32>(zone, Z_BASE) + ((free - 1) << HEADER_SHIFT);
   store<u32>(zone, load<u32>(context), Z_FREE);
   store<u32>(zone, left, Z_NFREE);
-  store<u32>(context, LIVE | 1);
+  store<u64>(context, LIVE | 1);
   if (!ASC_NO_ASSERT) checkPoison(object, HEADER_BYTES);
   zbufLive++;
   count(CNT_ZbufAllocs);
@@ -265,13 +260,21 @@ export function zbufRefMany(addr: u32, n: u32): void {
   store<u32>(context, load<u32>(context) + n);
 }
 
-/** Gives up one reference to the object that holds `addr`. */
+/** One of the core's references to the object that holds `addr` becomes the application's. */
+@inline
+export function zbufHand(addr: u32): void {
+  const zone = zoneOf(addr);
+  const context = contextAt(zone, objectIndex(zone, addr));
+  store<u32>(context, load<u32>(context, C_HELD) + 1, C_HELD);
+}
+
+/** Gives up one reference of the core's to the object that holds `addr`. */
 export function zbufUnref(addr: u32): void {
   const zone = zoneOf(addr);
   const index = objectIndex(zone, addr);
   const context = contextAt(zone, index);
   const left = load<u32>(context) - 1;
-  assert(left >= LIVE, 'unreference of a free object');
+  assert(left >= LIVE + load<u32>(context, C_HELD), 'unreference of a free object, or of what the application holds');
   if ((left & REFS) == 0) give(zone, index, context);
   else store<u32>(context, left);
 }
@@ -307,24 +310,35 @@ export function heldContext(addr: u32): u32 {
   return load<u32>(context) > LIVE ? context : 0;
 }
 
-/** The same for an address of the application's, which the headroom is not. */
-function liveContext(addr: u32): u32 {
-  const context = heldContext(addr);
-  if (context == 0 || !(load<u32>(context) & ROOM)) return context;
+/** Whether `addr`, in a live object with this context, is in its headroom. */
+@inline
+function inRoom(addr: u32, context: u32): bool {
+  if (!(load<u32>(context) & ROOM)) return false;
   const zone = zoneOf(addr);
-  return addr - objectAt(zone, objectIndex(zone, addr)) < HEADROOM ? 0 : context;
+  return addr - objectAt(zone, objectIndex(zone, addr)) < HEADROOM;
 }
 
-/** Why liveContext() said 0: -EFAULT for an address in no object at all or in headroom, -EINVAL for a free object. */
-function misuseAt(addr: u32): i32 {
-  const zone = zoneOfAny(addr);
-  const outside = zone == 0 || objectIndex(zone, addr) >= load<u32>(zone, Z_COUNT) || heldContext(addr) != 0;
-  return misuse(outside ? -EFAULT : -EINVAL);
+/** The same where the application holds a reference, and the address is not in headroom, which is none of its own. */
+function liveContext(addr: u32): u32 {
+  const context = heldContext(addr);
+  if (context == 0 || load<u32>(context, C_HELD) == 0) return 0;
+  return inRoom(addr, context) ? 0 : context;
 }
 
 /**
- * 0 when [addr, addr + len) lies in one live object; -EFAULT for an address in no object, -EINVAL for a free
- * object or a range that leaves it. Errors are counted (CNT_ZbufMisuse).
+ * Why liveContext() said 0: -EFAULT for an address in no object at all or in headroom, -EINVAL for an object that is free,
+ * or is to the application: what it has given up may be queued still.
+ */
+function misuseAt(addr: u32): i32 {
+  const zone = zoneOfAny(addr);
+  if (zone == 0 || objectIndex(zone, addr) >= load<u32>(zone, Z_COUNT)) return misuse(-EFAULT);
+  const context = heldContext(addr);
+  return misuse(context != 0 && inRoom(addr, context) ? -EFAULT : -EINVAL);
+}
+
+/**
+ * 0 when [addr, addr + len) lies in one object that the application holds; -EFAULT for an address in no object, -EINVAL for
+ * one that it does not hold or a range that leaves it. Errors are counted (CNT_ZbufMisuse).
  */
 export function zbufCheck(addr: u32, len: u32): i32 {
   if (liveContext(addr) == 0) return misuseAt(addr);
@@ -337,7 +351,7 @@ function drop(addr: u32, context: u32): void {
   const left = load<u32>(context) - 1;
   if ((left & REFS) == 0) {
     const zone = zoneOf(addr);
-    give(zone, (context - load<u32>(zone, Z_CONTEXTS)) >> 2, context);
+    give(zone, (context - load<u32>(zone, Z_CONTEXTS)) >> CONTEXT_SHIFT, context);
   } else store<u32>(context, left);
 }
 
@@ -352,41 +366,52 @@ export function zbufCompleted(addr: u32): void {
   drop(addr, context);
 }
 
-/** alloc() of the ABI. */
+/** alloc() of the ABI: a free object of at least `size` bytes, count 1; 0 when there is none. */
 export function apiAlloc(size: u32): u32 {
-  return zbufAlloc(size);
+  return takeSize(size, 1);
 }
 
-/** allocMessage() of the ABI: an object whose first byte has room for a frame's headers in front of it. */
+/** allocMessage() of the ABI: the same, with HEADROOM for a frame's headers in front of the address that it returns. */
 export function apiAllocMessage(size: u32): u32 {
-  return zbufAllocMessage(size);
+  if (size > ZBUF_MAX - HEADROOM) {
+    count(CNT_ZbufAllocFails);
+    return 0;
+  }
+  const object = apiAlloc(max<u32>(size, 1) + HEADROOM);
+  if (object == 0) return 0;
+  const zone = zoneOf(object);
+  store<u32>(contextAt(zone, objectIndex(zone, object)), LIVE | ROOM | 1);
+  zbufRooms++;
+  return object + HEADROOM;
 }
 
 /** dup() of the ABI: one more reference. -ENOBUFS when the object has all the references it may have. */
 export function apiDup(addr: u32): i32 {
   const context = liveContext(addr);
   if (context == 0) return misuseAt(addr);
-  const value = load<u32>(context);
-  if ((value & REFS) >= API_REFS_MAX) return misuse(-ENOBUFS);
-  store<u32>(context, value + 1);
+  const held = load<u32>(context, C_HELD);
+  if (held >= API_REFS_MAX) return misuse(-ENOBUFS);
+  store<u32>(context, load<u32>(context) + 1);
+  store<u32>(context, held + 1, C_HELD);
   return 0;
 }
 
-/** free() of the ABI: one reference less. */
+/** free() of the ABI: one of the application's references less. */
 export function apiFree(addr: u32): i32 {
   if (rxFree(addr)) return 0;
   const context = liveContext(addr);
   if (context == 0) return misuseAt(addr);
+  store<u32>(context, load<u32>(context, C_HELD) - 1, C_HELD);
   drop(addr, context);
   return 0;
 }
 
-/** objectEnd() of the ABI: end of the live object that holds `addr`, 0 when there is none. */
+/** objectEnd() of the ABI: end of the object that holds `addr`, 0 when there is none that the application holds. */
 export function apiObjectEnd(addr: u32): u32 {
   return liveContext(addr) == 0 ? 0 : zbufEnd(addr);
 }
 
-/** refCount() of the ABI, by any address in the object; 0 for a free object, -EFAULT for a foreign address. */
+/** refCount() of the ABI: all references, by any address in the object; 0 for a free object, -EFAULT for a foreign address. */
 export function apiRefCount(addr: u32): i32 {
   const context = heldContext(addr);
   if (context != 0) return <i32>(load<u32>(context) & REFS);

@@ -3,7 +3,7 @@
 // A zone of Zbuf objects describes itself:
 //
 //   0        64                    objects at a multiple of 64                      2 MiB
-//   ├ header ┼ contexts, u32 each ┼ object 0 ┼ object 1 ┼ …                ┼ unused ┤
+//   ├ header ┼ contexts, 8 B each ┼ object 0 ┼ object 1 ┼ …                ┼ unused ┤
 //
 // A receive pool lies in memory that the link laid out (its objects may cross 2 MiB borders), so its header and
 // contexts are in the arena and every zone it touches points at the one header. Header, 64 bytes:
@@ -16,8 +16,9 @@
 // nothing. free: 1 + index of the first free object below `fresh`, 0 for none. nfree: all free objects. next,
 // prev: list of the class's zones with free objects (zbuf.ts). zone: index of the zone.
 //
-// Context: LIVE | ROOM… | references while the object is in use; 1 + index of the next free object (0: none) when free;
-// 0 for a receive object that the link has.
+// Context: two u32. The first: LIVE | ROOM… | references while the object is in use; 1 + index of the next free object (0:
+// none) when free; 0 for a receive object that the link has. The second, C_HELD: those of the references that are the
+// application's, of which alone it can give any up; without meaning when free.
 
 import { arenaAlloc } from '../abi/arena';
 import {
@@ -25,6 +26,7 @@ import {
   CFG_RX_ZONES,
   CFG_ZONE_BASE,
   CFG_ZONE_COUNT,
+  CONTEXT_BYTES,
   EINVAL,
   ENOMEM,
   ZONE_BYTES,
@@ -45,6 +47,9 @@ import {
 @inline export const Z_ZONE: usize = 48;
 @inline export const Z_SHIFT: usize = 52;
 export const ZONE_HEADER: u32 = 64;
+
+@inline export const C_HELD: usize = 4;
+@inline export const CONTEXT_SHIFT: u32 = 3;
 
 /** Kinds of zone: a size class 0 … CLASS_HEADERS, or this. */
 export const KIND_RX: u32 = 0x80;
@@ -119,7 +124,7 @@ export function objectIndex(zone: u32, addr: u32): u32 {
 
 @inline
 export function contextAt(zone: u32, index: u32): u32 {
-  return load<u32>(zone, Z_CONTEXTS) + (index << 2);
+  return load<u32>(zone, Z_CONTEXTS) + (index << CONTEXT_SHIFT);
 }
 
 @inline
@@ -146,11 +151,11 @@ export function zoneTake(kind: u32, size: u32): u32 {
   const index = load<u32>(idle + (--idleCount << 2));
   const zone = zoneBase + (index << ZONE_SHIFT);
   // As many objects as fit with their contexts, then those lost to the alignment taken off.
-  let objects = (ZONE_BYTES - ZONE_HEADER) / (size + 4);
-  let first = (ZONE_HEADER + objects * 4 + 63) & ~63;
+  let objects = (ZONE_BYTES - ZONE_HEADER) / (size + CONTEXT_BYTES);
+  let first = (ZONE_HEADER + objects * CONTEXT_BYTES + 63) & ~63;
   while (first + objects * size > ZONE_BYTES) {
     objects--;
-    first = (ZONE_HEADER + objects * 4 + 63) & ~63;
+    first = (ZONE_HEADER + objects * CONTEXT_BYTES + 63) & ~63;
   }
   describe(zone, zone + first, zone + ZONE_HEADER, size, objects, kind);
   store<u32>(zone, 0, Z_FRESH);

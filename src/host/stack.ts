@@ -75,6 +75,11 @@ export interface StackOptions extends Partial<Omit<ProfileParameters, 'congestio
   trustLink?: boolean;
   build?: CoreBuild;
   loop?: LoopOptions;
+  /**
+   * Keeps the calling thread, which is the loop's, on this CPU: V8's helper threads stay where they are. Needs the shim.
+   * EINVAL for a CPU that there is not, or that the process may not use.
+   */
+  cpu?: number;
 }
 
 /** What happens to a listener or a connection. Every callback runs on the loop's thread, to completion. */
@@ -130,7 +135,7 @@ export interface Stack {
   readonly core: Core;
   readonly link: Link;
   readonly hugepages: boolean;
-  /** Listens; returns the handle. Throws a Node-style error (EADDRINUSE, EACCES, …). */
+  /** Listens; returns the handle. Throws a Node-style error (EADDRINUSE, EACCES, …; ECONNABORTED once the stack is closed). */
   listen(options: ListenOptions, handler: SocketHandler): number;
   /** Begins an active open; returns the handle. Throws what is known at once (ENETUNREACH, …). */
   connect(options: ConnectOptions, handler: SocketHandler): number;
@@ -156,7 +161,7 @@ export interface Stack {
   onClose(callback: () => void): void;
   /** Called at the end of every turn that had events for batch sockets, before what they caused is sent. */
   afterEvents(callback: () => void): void;
-  /** Aborts what is open, stops the loop, closes the link. */
+  /** Aborts what is open, which its handlers are told by error(ECONNABORTED), stops the loop, closes the link. */
   close(): Promise<void>;
 }
 
@@ -170,6 +175,7 @@ const DEFAULT_ACTIVE_CONNECTIONS = 65536;
 export async function openStack(options: StackOptions): Promise<Stack> {
   const link = typeof options.link === 'string' ? openLink(options.link) : options.link;
   try {
+    if (options.cpu !== undefined) loadNative().pinThread(options.cpu);
     return await openOn(link, options);
   } catch (error) {
     link.close();
@@ -192,6 +198,7 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
   const afterEventsCallbacks: (() => void)[] = [];
   let sync: NetlinkSync | null = null;
   let closing: Promise<void> | null = null;
+  let closed = false;
   let hugepages = false;
 
   function dispatch(handle: number, kind: number, a: number, b: number): void {
@@ -240,14 +247,27 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
     if (!handlers.has(handle)) core.abort(handle);
   }
 
+  function surface(error: unknown): void {
+    process.nextTick(() => {
+      throw error;
+    });
+  }
+
   /** An exception must not unwind the core's frames: it surfaces as an uncaught one when they have returned. */
   function onInlineEvent(handle: number, kind: number, a: number, b: number): void {
     try {
       dispatch(handle, kind, a, b);
     } catch (error) {
-      process.nextTick(() => {
-        throw error;
-      });
+      surface(error);
+    }
+  }
+
+  /** Nor may it keep the rest from being closed. */
+  function callOut(callback: () => void): void {
+    try {
+      callback();
+    } catch (error) {
+      surface(error);
     }
   }
 
@@ -351,6 +371,7 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
     },
     listen(o, handler) {
       const address = o.address ?? (speaksIPv6(core) ? '::' : '0.0.0.0');
+      if (closed) throw listenError(L.ECONNABORTED, address, o.port);
       if (!ports.mayUse('tcp', o.port)) {
         throw Object.assign(systemError(L.EACCES, 'listen', `: port ${o.port} is not among the link's ports=`), {
           address,
@@ -367,6 +388,7 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
     },
     bind(o, handler) {
       const address = o.address ?? '::';
+      if (closed) throw addressError(L.ECONNABORTED, 'bind', address, o.port);
       if (o.port !== 0 && !ports.mayUse('udp', o.port)) {
         throw Object.assign(systemError(L.EACCES, 'bind', `: port ${o.port}/udp is not among the link's ports=`), {
           address,
@@ -388,6 +410,7 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
       return handle;
     },
     connect(o, handler) {
+      if (closed) throw connectError(L.ECONNABORTED, o.address, o.port);
       loop.enter();
       writeAddress(u8, scratch, o.address);
       if (o.localAddress) writeAddress(u8, scratch + 16, o.localAddress);
@@ -439,8 +462,12 @@ async function openOn(link: Link, options: StackOptions): Promise<Stack> {
         setImmediate(() => {
           for (const callback of closeCallbacks) callback();
           loop.enter();
-          for (const handle of [...handlers.keys()]) if (core.abort(handle) < 0) core.udpClose(handle);
+          closed = true;
+          const open = [...handlers];
           handlers.clear();
+          for (const [handle] of open) if (core.abort(handle) < 0) core.udpClose(handle);
+          for (const [, handler] of open) callOut(() => handler.error?.(L.ECONNABORTED));
+          for (const callback of afterEventsCallbacks) callOut(callback);
           for (let i = 0; i < CLOSING_TURNS; i++) loop.turn();
           loop.stop();
           sync?.close();

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as L from '../../src/host/core/layout.js';
+import { openStack, type Stack } from '../../src/host/index.js';
 import { openDpdkLink } from '../../src/host/link/dpdk.js';
 import { loadNative } from '../../src/host/link/native.js';
 import { type DpdkUri, parseLinkUri } from '../../src/host/link/uri.js';
@@ -291,14 +292,20 @@ test('the calling thread keeps its CPUs, and is pinned when asked', async () => 
   const end = await openEnd('null:');
   assert.is(allowed(), before);
   end.close();
-  const native = loadNative();
-  assert.throws(
-    () => native.pinThread(100000),
-    (error: { code?: string }) => error.code === 'EINVAL',
-  );
+  const open = (cpu: number): Promise<Stack> =>
+    openStack({ link: 'null:', address: '10.0.0.1/24', zones: 8, rxZones: 4, cpu });
+  for (const none of [100_000, -1]) {
+    const code = await open(none).then(
+      () => '',
+      (error: { code?: string }) => error.code,
+    );
+    assert.is(code, 'EINVAL');
+    assert.is(allowed(), before);
+  }
   const cpu = Number(/^\d+/.exec(before)?.[0]);
-  native.pinThread(cpu);
+  const stack = await open(cpu);
   assert.is(allowed(), `${cpu}`);
+  await stack.close();
 });
 
 test.run();

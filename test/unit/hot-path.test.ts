@@ -43,7 +43,7 @@ const HOT = new Set([
   ...below('udp/table', 'udpFind udpFlowFind'),
   ...below('wire/checksum', 'sum16 pseudo6'),
   ...below('zbuf', 'headroom/headerRelease completed/completed'),
-  ...below('zbuf/zbuf', 'zbufAlloc zbufUnref zbufCheck liveContext zbufCompleted take give'),
+  ...below('zbuf/zbuf', 'zbufAllocHeader zbufUnref zbufCheck liveContext zbufCompleted give'),
 ]);
 
 /** What the hot functions call besides, and why that is not of the fast path. */

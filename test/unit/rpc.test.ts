@@ -563,6 +563,66 @@ for (const stack of RPC_STACKS) {
     await ends.finish();
   });
 
+  over('what is no method, deadline or body is refused, and calls nobody', async () => {
+    const ends = await openRpc(stack);
+    let called = 0;
+    ends.server.handle(ECHO, (request) => {
+      called++;
+      request.reply(request.pieces);
+    });
+    const client = ends.connect();
+    for (const method of [-1, 2 ** 32, 1.5, Number.NaN, undefined as never]) {
+      assert.is((await failure(client.request(method, 'x'))).code, 'ERR_OUT_OF_RANGE', `method ${method}`);
+    }
+    for (const deadlineUs of [-1, Number.NaN]) {
+      assert.is(
+        (await failure(client.request(ECHO, 'x', { deadlineUs }))).code,
+        'ERR_OUT_OF_RANGE',
+        `${deadlineUs} µs`,
+      );
+      assert.throws(
+        () => client.call(ECHO, null, { deadlineUs, onReply: () => assert.unreachable('no call') }),
+        (error: { code?: string }) => error.code === 'ERR_OUT_OF_RANGE',
+      );
+      assert.throws(
+        () => client.stream(ECHO, 'x', { deadlineUs }),
+        (error: { code?: string }) => error.code === 'ERR_OUT_OF_RANGE',
+      );
+    }
+    for (const body of [42, { length: 1 }] as never[]) {
+      assert.is((await failure(client.request(ECHO, body))).code, 'ERR_INVALID_ARG_TYPE');
+    }
+    assert.is(client.inFlight, 0);
+    assert.is((await client.request(ECHO, 'good', { deadlineUs: 10_000_000 })).text(), 'good');
+    assert.is(called, 1);
+    await ends.finish();
+  });
+
+  over('a handler that frees the payload, which is not its own, is an error, and the connection goes on', async () => {
+    const ends = await openRpc(stack);
+    ends.server.handle(ECHO, (request) => {
+      const addr = request.pieces.addr(0);
+      request.reply('answered');
+      request.memory.free(addr);
+    });
+    const client = ends.connect();
+    const before = process.listeners('uncaughtException');
+    process.removeAllListeners('uncaughtException');
+    const errors: (string | undefined)[] = [];
+    process.on('uncaughtException', (error) => errors.push((error as NodeJS.ErrnoException).code));
+    try {
+      for (let i = 1; i <= 3; i++) {
+        assert.is((await client.request(ECHO, 'payload', { deadlineUs: 5_000_000 })).text(), 'answered');
+        await until(() => errors.length === i, 'the error');
+      }
+    } finally {
+      process.removeAllListeners('uncaughtException');
+      for (const listener of before) process.on('uncaughtException', listener);
+    }
+    assert.equal(errors, new Array(3).fill('ERR_LUNET_ZBUF_FREED'));
+    await ends.finish(true);
+  });
+
   over('ping measures the way, and a silent peer is found out', async () => {
     const ends = await openRpc(stack);
     const client = ends.connect({ keepAliveMs: 20, keepAliveTimeoutMs: 500 });

@@ -3,9 +3,9 @@ import { createHash } from 'node:crypto';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import * as L from '../../src/host/core/layout.js';
-import { createZc, type Zc, type ZcConnection, type ZcHandler } from '../../src/host/zc/index.js';
+import { createZc, ZC_IN, ZC_RDHUP, type Zc, type ZcConnection, type ZcHandler } from '../../src/host/zc/index.js';
 import { until } from '../helpers/net-pair.js';
-import { code, finish, open, openStacks, SERVER } from '../helpers/zc-pair.js';
+import { code, finish, open, openStacks, SERVER, say } from '../helpers/zc-pair.js';
 
 const content = (length: number): Buffer =>
   Buffer.from(Uint8Array.from({ length }, (_, i) => (i * 37 + (i >> 9)) & 255));
@@ -210,6 +210,111 @@ test('a receive pool that the application has pinned is full again when it lets 
   await finish(pair);
 });
 
+test('what is queued outlives the application’s last reference, and is out of its reach: an error each, and the peer gets it whole', async () => {
+  const pair = await open({ rcvBufBytes: 8192 });
+  const { server, client } = pair;
+  const poll = server.poll();
+  server.listen({ port: 5 }, poll);
+  let connected = false;
+  const connection = client.connect({ port: 5, address: SERVER }, { connect: () => (connected = true) });
+  await until(() => connected, 'the connection');
+  // The peer does not read, so this stays queued.
+  const filler = client.alloc(60_000);
+  client.view(filler, 60_000).fill(46);
+  assert.ok(connection.send(filler, 60_000));
+  client.free(filler);
+  const queued = [client.alloc(100), client.allocMessage(100)];
+  for (const addr of queued) {
+    client.write(addr, 'mine');
+    assert.ok(connection.send(addr, 4));
+    client.free(addr);
+    const references = client.refCount(addr);
+    assert.ok(references >= 1, 'the queue’s');
+    for (const call of [
+      () => client.free(addr),
+      () => client.free(addr + 3),
+      () => client.dup(addr),
+      () => client.view(addr, 4),
+      () => client.write(addr, 'evil'),
+      () => client.text(addr, 4),
+      () => connection.send(addr, 4),
+      () => connection.sendv([{ addr, len: 4 }]),
+      () => connection.sendUrgent(addr, 4),
+    ]) {
+      assert.is(code(call), 'ERR_LUNET_ZBUF_FREED', String(call));
+      assert.is(client.refCount(addr), references, String(call));
+    }
+    assert.is(client.room(addr), 0);
+  }
+  // Whoever asks for memory now gets other objects.
+  for (let i = 0; i < 100; i++) client.write(client.alloc(100), 'evil');
+  for (let i = 0; i < 100; i++) client.write(client.allocMessage(100), 'evil');
+  connection.end();
+  await until(() => poll.length > 0, 'the server’s end');
+  const accepted = poll.at(0);
+  const iov = server.iov(64);
+  let text = '';
+  await until(() => {
+    while (accepted.recv(iov) > 0) {
+      for (let i = 0; i < iov.length; i++) {
+        text += server.text(iov.addr(i), iov.len(i));
+        server.free(iov.addr(i));
+      }
+    }
+    return text.length === 60_008;
+  }, 'all of it');
+  assert.is(text.slice(60_000), 'minemine');
+  assert.is(client.stack.core.counter(L.CNT_ZbufMisuse), 18);
+  accepted.close();
+  await until(() => client.stack.core.zbufInUse() === 200, 'the queued objects are given up');
+  for (const stack of pair.stacks) await stack.close();
+});
+
+test('a received piece that was sent on and freed cannot be freed from under the connection', async () => {
+  const pair = await open();
+  const { server, client } = pair;
+  const codes: string[] = [];
+  for (const style of ['callbacks', 'poll']) {
+    const iov = server.iov(8);
+    const echo = (connection: ZcConnection, addr: number, len: number): void => {
+      connection.send(addr, len);
+      server.free(addr);
+      for (let i = 0; i < 3; i++) codes.push(code(() => server.free(addr)));
+    };
+    const listener = server.listen(
+      { port: 5 },
+      style === 'callbacks'
+        ? { data: echo, eof: (connection) => connection.end() }
+        : server.poll((ready) => {
+            for (let i = 0; i < ready.length; i++) {
+              const connection = ready.at(i);
+              if (ready.events(i) & ZC_IN && connection.recv(iov) > 0) echo(connection, iov.addr(0), iov.len(0));
+              if (ready.events(i) & ZC_RDHUP) connection.close();
+            }
+          }),
+    );
+    let heard = '';
+    let closed = false;
+    client.connect(
+      { port: 5, address: SERVER },
+      {
+        connect: (connection) => say(client, connection, style),
+        data(connection, addr, len) {
+          heard += client.text(addr, len);
+          client.free(addr);
+          connection.end();
+        },
+        closed: () => (closed = true),
+      },
+    );
+    await until(() => closed, 'the echo');
+    assert.is(heard, style);
+    listener.close();
+  }
+  assert.equal(codes, new Array(6).fill('ERR_LUNET_ZBUF_FREED'));
+  await finish(pair, 6n);
+});
+
 test('sending, sharing, viewing and freeing what is freed or foreign: an error each, and nothing is sent or changed', async () => {
   const pair = await open();
   const { server, client } = pair;
@@ -274,6 +379,26 @@ test('sending, sharing, viewing and freeing what is freed or foreign: an error e
     ),
     'ERR_LUNET_ZBUF_RANGE',
   );
+  // A length that is no length queues nothing: what was meant is not known.
+  for (const len of [-1, 1.5, 2 ** 32 + 4, Number.NaN, undefined as never]) {
+    for (const call of [
+      () => connection.send(good, len),
+      () => connection.sendUrgent(good, len),
+      () => connection.sendv([{ addr: good, len }]),
+      () => connection.sendv(client.iov(1).push(good, len)),
+    ]) {
+      assert.match(code(call), /^(ERR_LUNET_ZBUF_RANGE|EINVAL|ERR_OUT_OF_RANGE)$/, `${call} with ${len}`);
+    }
+  }
+  for (const call of [
+    () => connection.sendv(null as never),
+    () => connection.sendv({ length: 1 } as never),
+    () => connection.recv([] as never),
+    () => client.write(good, 5 as never),
+    () => client.write(good, new Uint32Array(1) as never),
+  ]) {
+    assert.is(code(call), 'ERR_INVALID_ARG_TYPE', String(call));
+  }
   assert.is(client.refCount(good), 1);
   assert.ok(connection.send(good, 4));
   client.free(good);

@@ -269,6 +269,54 @@ test('a full send queue says false, and writable follows', async () => {
   await finish(pair);
 });
 
+test('closing a stack ends its connections with ECONNABORTED, in callbacks and in polls, and nothing begins on it afterwards', async () => {
+  const pair = await open();
+  const { server, client } = pair;
+  const told: string[] = [];
+  server.listen(
+    { port: 5 },
+    {
+      error: (_connection, error) => told.push(`server ${(error as NodeJS.ErrnoException).code}`),
+    },
+  );
+  let connected = false;
+  const failing = client.connect(
+    { port: 5, address: SERVER },
+    {
+      connect: () => (connected = true),
+      error(_connection, error) {
+        told.push(`client ${(error as NodeJS.ErrnoException).code}`);
+      },
+    },
+  );
+  const poll = client.poll();
+  const polled = client.connect({ port: 5, address: SERVER }, poll);
+  await until(() => connected, 'the connection');
+  assert.is(await poll.wait(), 1);
+  poll.clear();
+  const waiting = poll.wait();
+  const addr = client.alloc(100);
+  polled.send(addr, 100);
+  client.free(addr);
+  await client.stack.close();
+  assert.is(await waiting, 1);
+  assert.is(poll.at(0), polled);
+  assert.is(poll.events(0), ZC_ERR);
+  assert.is(poll.errno(0), L.ECONNABORTED);
+  await until(() => told.length === 3, 'both resets');
+  assert.equal(told, ['client ECONNABORTED', 'server ECONNRESET', 'server ECONNRESET']);
+  assert.is(failing.isOpen, false);
+  polled.close();
+  for (const call of [
+    () => client.listen({ port: 6 }, {}),
+    () => client.connect({ port: 5, address: SERVER }, {}),
+    () => client.stack.bind({ port: 0 }, {}),
+  ]) {
+    assert.is(code(call), 'ECONNABORTED', String(call));
+  }
+  await finish(pair);
+});
+
 test('errors: refused connections, sends after end and close, unusable arguments', async () => {
   const pair = await open();
   const { server, client } = pair;

@@ -116,6 +116,7 @@ type CoreExports = {
   allocMessage(size: number): number;
   dup(addr: number): number;
   free(addr: number): number;
+  check(addr: number, len: number): number;
   objectEnd(addr: number): number;
   refCount(addr: number): number;
   zbufInUse(): number;
@@ -233,7 +234,7 @@ export function createCore(options: CreateCoreOptions): Core {
   // A throw-away instance over a memory of its statics only tells how large the arena must be.
   const scratchMemory = new WebAssembly.Memory({ initial: 4, maximum: 4 });
   writeConfig(new DataView(scratchMemory.buffer), config, 0, 0);
-  const rxContextBytes = ((config.rxZones * L.ZONE_BYTES) / MIN_RX_STRIDE) * 4;
+  const rxContextBytes = ((config.rxZones * L.ZONE_BYTES) / MIN_RX_STRIDE) * L.CONTEXT_BYTES;
   const needed = instantiate(scratchMemory).arenaNeeded() >>> 0;
   const arenaEnd = roundUp(STATIC_BYTES + needed + rxContextBytes, PAGE_BYTES);
   // One more zone than asked for: hugepages must begin at a multiple of 2 MiB, wherever the memory begins.

@@ -1,4 +1,5 @@
 // The calling end: many calls at once over one connection, answered in any order.
+import { invalidArgType, outOfRange } from '../net/errors.js';
 import { Iov, type Piece } from '../zc/iov.js';
 import { CALL_GIVEN_UP, CALL_SENT, CALL_WAITING, CallTable, type ReplyCallback } from './calls.js';
 import { DeadlineWheel } from './deadlines.js';
@@ -223,6 +224,12 @@ export class RpcClient extends Session {
     onReply: ReplyCallback | null,
     stream: RpcStream | null,
   ): number {
+    if (method >>> 0 !== method) throw outOfRange('method', `an integer >= 0 && <= ${MAX_U32}`, method);
+    // What is left of a deadline that has passed is no call without a deadline.
+    if (!(deadlineUs >= 0)) throw outOfRange('deadlineUs', 'microseconds, or 0 for no deadline', deadlineUs);
+    if (pieces !== null && !(pieces instanceof Iov) && !Array.isArray(pieces)) {
+      throw invalidArgType('body', 'bytes, text, an Iov or an array of pieces', pieces);
+    }
     const calls = this.#calls;
     const id = calls.idOf(slot);
     if (pieces !== null && this.peerMessageBytes !== MAX_U32) this.#checkSize(pieces);

@@ -143,8 +143,12 @@ export abstract class Session implements FrameSink, TransportSink, StreamOwner {
     this.#heard = true;
     const { output } = this;
     output.cork();
-    this.framer.receive(view, at, addr, len);
-    output.uncork();
+    try {
+      this.framer.receive(view, at, addr, len);
+    } finally {
+      // It throws when a handler has freed what is not its own; what was answered leaves all the same.
+      output.uncork();
+    }
     if (output.isEmpty) this.#unreadAnswers = 0;
     if (this.#ending) this.#finish();
   }

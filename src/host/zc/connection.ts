@@ -1,13 +1,14 @@
 // One connection of lunet/zc: the only object there is per connection, and there is none per packet.
 import { connectError, systemError } from '../core/errors.js';
 import * as L from '../core/layout.js';
+import { invalidArgType } from '../net/errors.js';
 import { type CongestionName, congestionNumber } from '../profiles.js';
 import type { ConnectionReport } from '../report.js';
 import type { SocketHandler } from '../stack.js';
 import { type TcpInfo, tcpInfo } from '../tcp-info.js';
 import type { ZcContext } from './context.js';
-import { diagnose, refused } from './errors.js';
-import type { Iov, Piece } from './iov.js';
+import { diagnose, noLength, refused } from './errors.js';
+import { Iov, type Piece } from './iov.js';
 
 /** Callbacks of all connections of a listener, or of one connection. Addresses and lengths are plain numbers. */
 export interface ZcHandler {
@@ -103,6 +104,7 @@ export class ZcConnection implements SocketHandler {
    */
   send(addr: number, len: number): boolean {
     const { core, stack } = this.#context;
+    if (len >>> 0 !== len) throw noLength(core, 'send', addr, len);
     if (!stack.turning) stack.enter();
     const result = core.send(this.#handle, addr, len);
     if (result >= 0) {
@@ -115,6 +117,8 @@ export class ZcConnection implements SocketHandler {
   /** The same for several pieces, all or none of them. At most 512. */
   sendv(pieces: Iov | readonly Piece[]): boolean {
     const { core, stack } = this.#context;
+    if (!(pieces instanceof Iov) && !Array.isArray(pieces))
+      throw invalidArgType('pieces', 'an Iov or an array', pieces);
     const count = pieces.length;
     if (count === 0) return true;
     if (count > MAX_PIECES)
@@ -122,8 +126,10 @@ export class ZcConnection implements SocketHandler {
     const at = core.scratch >> 2;
     if (Array.isArray(pieces)) {
       for (let i = 0; i < count; i++) {
-        core.u32[at + 2 * i] = pieces[i].addr;
-        core.u32[at + 2 * i + 1] = pieces[i].len;
+        const { addr, len } = pieces[i];
+        if (len >>> 0 !== len) throw noLength(core, 'sendv', addr, len);
+        core.u32[at + 2 * i] = addr;
+        core.u32[at + 2 * i + 1] = len;
       }
     } else {
       const { words } = pieces as Iov;
@@ -136,7 +142,7 @@ export class ZcConnection implements SocketHandler {
       return true;
     }
     for (let i = 0; i < count; i++) {
-      const wrong = diagnose(core, 'sendv', core.u32[at + 2 * i], core.u32[at + 2 * i + 1]);
+      const wrong = diagnose(core, -result, 'sendv', core.u32[at + 2 * i], core.u32[at + 2 * i + 1]);
       if (wrong) throw wrong;
     }
     return this.#notSent(-result, core.u32[at], core.u32[at + 1]);
@@ -169,6 +175,7 @@ export class ZcConnection implements SocketHandler {
    */
   recv(iov: Iov): number {
     const { core } = this.#context;
+    if (!(iov instanceof Iov)) throw invalidArgType('iov', 'an instance of Iov', iov);
     const pieces = core.recv(this.#handle, core.scratch, Math.min(iov.capacity, MAX_PIECES));
     if (pieces <= 0) {
       iov.clear();
@@ -225,6 +232,7 @@ export class ZcConnection implements SocketHandler {
    */
   sendUrgent(addr: number, len: number): boolean {
     const { core, stack } = this.#context;
+    if (len >>> 0 !== len) throw noLength(core, 'sendUrgent', addr, len);
     if (!stack.turning) stack.enter();
     const result = core.sendUrgent(this.#handle, addr, len);
     stack.kick();

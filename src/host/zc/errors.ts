@@ -1,12 +1,12 @@
 // What a refused call on Zbuf memory means, worked out only once it has been refused.
 import type { Core } from '../core/core.js';
 import { systemError } from '../core/errors.js';
-import { CFG_ZONE_BASE, EFAULT, EINVAL, EMSGSIZE, ENOBUFS, ZONE_BYTES } from '../core/layout.js';
+import { CFG_ZONE_BASE, CNT_ZbufMisuse, EFAULT, EINVAL, EMSGSIZE, ENOBUFS, ZONE_BYTES } from '../core/layout.js';
 
 export type ZbufErrorCode =
   /** The address is in no object of this stack. */
   | 'ERR_LUNET_ZBUF_FOREIGN'
-  /** The object is free: nobody holds a reference. */
+  /** The object is free, or its references are the stack's alone: you have given up all of yours. */
   | 'ERR_LUNET_ZBUF_FREED'
   /** The bytes reach beyond the end of their object, or there are none. */
   | 'ERR_LUNET_ZBUF_RANGE'
@@ -40,19 +40,19 @@ function inZones(core: Core, addr: number): boolean {
   return addr >= base && addr < base + core.config.zones * ZONE_BYTES;
 }
 
-/** Why `[addr, addr + len)` cannot be used, or null when it can. */
-export function diagnose(core: Core, syscall: string, addr: number, len: number): ZbufError | null {
+/** Why the core refused `[addr, addr + len)` with -errno, or null when that range is good. */
+export function diagnose(core: Core, errno: number, syscall: string, addr: number, len: number): ZbufError | null {
   const end = core.objectEnd(addr) >>> 0;
   if (end === 0 && !inZones(core, addr)) {
     return zbufError('ERR_LUNET_ZBUF_FOREIGN', EFAULT, syscall, `${hex(addr)} is not in an object of this stack`);
   }
-  if (end === 0 && core.refCount(addr) > 0) {
+  if (end === 0 && errno === EFAULT && core.refCount(addr) > 0) {
     return zbufError('ERR_LUNET_ZBUF_FOREIGN', EFAULT, syscall, `${hex(addr)} is room for headers, before the message`);
   }
   if (end === 0) {
-    return zbufError('ERR_LUNET_ZBUF_FREED', EINVAL, syscall, `nothing at ${hex(addr)} is allocated: freed too often?`);
+    return zbufError('ERR_LUNET_ZBUF_FREED', EINVAL, syscall, `nothing at ${hex(addr)} is yours: freed too often?`);
   }
-  if (len <= 0 || addr + len > end) {
+  if (!(len > 0 && addr + len <= end)) {
     const room = end - addr;
     return zbufError('ERR_LUNET_ZBUF_RANGE', EMSGSIZE, syscall, `${len} bytes at ${hex(addr)}, where ${room} are left`);
   }
@@ -61,5 +61,11 @@ export function diagnose(core: Core, syscall: string, addr: number, len: number)
 
 /** The error of a call that the core refused with -errno. */
 export function refused(core: Core, errno: number, syscall: string, addr: number, len: number): Error {
-  return diagnose(core, syscall, addr, len) ?? systemError(errno, syscall);
+  return diagnose(core, errno, syscall, addr, len) ?? systemError(errno, syscall);
+}
+
+/** The error of a length that is none: WebAssembly would take it modulo 2^32. */
+export function noLength(core: Core, syscall: string, addr: number, len: number): Error {
+  core.countAdd(CNT_ZbufMisuse, 1);
+  return refused(core, EINVAL, syscall, addr, len);
 }

@@ -45,7 +45,13 @@ export class Iov {
     return bytes;
   }
 
+  /** Throws ERR_OUT_OF_RANGE when it is full, and for what is no u32. */
   push(addr: number, len: number): this {
+    if (addr >>> 0 !== addr || len >>> 0 !== len) {
+      throw Object.assign(new RangeError(`${len} bytes at ${addr} are no piece of memory`), {
+        code: 'ERR_OUT_OF_RANGE',
+      });
+    }
     const at = this.#length;
     this.length = at + 1;
     this.words[at * 2] = addr;

@@ -1,12 +1,12 @@
 // lunet/zc: memory, connections and readiness without a copy and without an object per packet.
 import type { Core } from '../core/core.js';
-import { CTL_FREE_HEAD, CTL_FREE_TAIL, EV_ACCEPT, HEADROOM } from '../core/layout.js';
+import { CTL_FREE_HEAD, CTL_FREE_TAIL, EINVAL, EV_ACCEPT, HEADROOM } from '../core/layout.js';
 import { invalidArgType, outOfRange, validPort } from '../net/errors.js';
 import type { SocketHandler, Stack } from '../stack.js';
 import { Callbacks } from './callbacks.js';
 import { ZcConnection, type ZcHandler, type ZcTarget } from './connection.js';
 import { ZcContext } from './context.js';
-import { diagnose, exhausted, refused } from './errors.js';
+import { exhausted, refused } from './errors.js';
 import { Iov } from './iov.js';
 import { ZcPoll } from './poll.js';
 
@@ -129,6 +129,9 @@ export class Zc {
 
   /** Writes bytes or UTF-8 text at `addr`; returns the bytes written. Throws ERR_LUNET_ZBUF_RANGE if they do not fit. */
   write(addr: number, data: Uint8Array | string): number {
+    if (typeof data !== 'string' && !(data instanceof Uint8Array)) {
+      throw invalidArgType('data', 'of type string or an instance of Buffer or Uint8Array', data);
+    }
     const len = typeof data === 'string' ? Buffer.byteLength(data) : data.length;
     if (len === 0) return 0;
     this.#mustHold('write', addr, len);
@@ -144,11 +147,10 @@ export class Zc {
     return this.#buffer.toString(encoding, addr, addr + len);
   }
 
-  /** Throws unless [addr, addr + len) lies in one object that is in use. */
+  /** Throws unless [addr, addr + len) lies in one object of which the application holds a reference. */
   #mustHold(syscall: string, addr: number, len: number): void {
     if (len > 0 && addr + len <= this.#core.objectEnd(addr)) return;
-    const wrong = diagnose(this.#core, syscall, addr, len);
-    if (wrong) throw wrong;
+    throw refused(this.#core, -this.#core.check(addr, len) || EINVAL, syscall, addr, len);
   }
 
   /** Room for `capacity` pieces, for recv() and sendv(). */
