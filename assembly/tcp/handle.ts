@@ -24,6 +24,7 @@ import {
   tcbAt,
 } from './tcb';
 import { evictTimeWait } from './close';
+import { flowRecent } from './flow';
 import { unpark } from './park';
 
 export const PLACE_BYTES: u32 = 8;
@@ -193,6 +194,9 @@ export let slotMissing: bool = false;
 /** The connection or listener that the application knows by this handle; 0 when stale or foreign, or slotMissing. */
 export function fromHandle(handle: i32): u32 {
   slotMissing = false;
+  // An inline application mostly answers where it is asked: no need to look into its place, which may be cold.
+  const recent = flowRecent();
+  if (recent != 0 && tcbAt(recent).handle == <u32>handle && tcbAt(recent).state != 0) return held(tcbAt(recent));
   const index = indexOf(<u32>handle);
   if (index >= total) return 0;
   let where = load<u32>(placeAt(index), WHERE);
@@ -203,9 +207,13 @@ export function fromHandle(handle: i32): u32 {
     return where;
   }
   const t = tcbAt(where);
-  if (t.handle != <u32>handle || t.state == 0) return 0;
-  if (t.flags & (FL_ORPHAN | FL_HALF_OPEN | FL_ACCEPT_QUEUE | FL_ZOMBIE)) return 0;
-  return where;
+  return t.handle == <u32>handle && t.state != 0 ? held(t) : 0;
+}
+
+/** Its slot, 0 when the application has not got the connection yet, or has closed it. */
+@inline
+function held(t: Tcb): u32 {
+  return t.flags & (FL_ORPHAN | FL_HALF_OPEN | FL_ACCEPT_QUEUE | FL_ZOMBIE) ? 0 : addressOf(t);
 }
 
 /** True while `t` is the connection that had this handle and the application still holds it. */
