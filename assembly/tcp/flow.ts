@@ -102,6 +102,30 @@ export function flowExpect(t: Tcb): void {
   store<u32>(at, addressOf(t), 4);
 }
 
+/** Whether a connection with these ports has lately sent data. */
+@inline
+export function flowExpected(ports: u32): bool {
+  return load<u32>(expectedAt(ports)) == ports;
+}
+
+/** Where the entry for this hash is, or is not far away. */
+@inline
+export function flowHome(hash: u32): u32 {
+  return table + (hash & mask) * ENTRY_BYTES;
+}
+
+/** The slot of what may be the connection with this hash; 0: there is none, or it is parked. */
+@inline
+export function flowNear(hash: u32): u32 {
+  let i = hash & mask;
+  while (true) {
+    const entry = table + i * ENTRY_BYTES;
+    const tcb = load<u32>(entry, 4);
+    if (tcb == 0 || load<u32>(entry) == hash) return tcb & 1 ? 0 : tcb;
+    i = (i + 1) & mask;
+  }
+}
+
 /** The connection with this 4-tuple, unparked; or 0, and then see flowParked. */
 export function flowFind(addresses: u32, ports: u32): u32 {
   if (recent != 0 && same(tcbAt(recent), addresses, ports)) return recent;
