@@ -31,6 +31,7 @@ import { pendingInit, pendingNeeded } from './ip/pending';
 import { reassemblyInit, reassemblyNeeded } from './ip/reassembly';
 import { repeatInput } from './ip/repeat';
 import { routesInit, routesNeeded } from './ip/route';
+import { AHEAD, lookAhead } from './tcp/ahead';
 import { flushEvents } from './tcp/events';
 import { groEnd } from './tcp/gro';
 import { tcpFlush } from './tcp/output';
@@ -135,6 +136,7 @@ export function ingest(n: u32, now: f64): void {
   const end = at + n * RXD_SIZE;
   let frames: u32 = 0;
   let bytes: u64 = 0;
+  let ahead = at;
   for (; at < end; at += RXD_SIZE) {
     const addr = load<u32>(at, RXD_ADDR);
     const len = load<u32>(at, RXD_LEN);
@@ -146,7 +148,13 @@ export function ingest(n: u32, now: f64): void {
     frames++;
     bytes += len;
     const flags = load<u32>(at, RXD_FLAGS);
-    if (!repeatInput(addr, len, flags)) frameInput(addr, len, flags);
+    if (!repeatInput(addr, len, flags)) {
+      if (at >= ahead && end - at > RXD_SIZE) {
+        ahead = min(end, at + AHEAD * RXD_SIZE);
+        lookAhead(at, ahead);
+      }
+      frameInput(addr, len, flags);
+    }
     rxDone();
   }
   groEnd();

@@ -67,6 +67,12 @@ export function repeatRemember(ip: u32, at: u32): void {
   store<u32>(m, ports, PORTS);
 }
 
+/** Whether a frame with these ports, as they lie in memory, is remembered. */
+@inline
+export function repeatKnown(ports: u32): bool {
+  return load<u32>(memoryFor(ports), PORTS) == ports;
+}
+
 /** Takes the frame of `len` bytes at `p` if it is as one that is remembered. False leaves everything untouched. */
 @inline
 export function repeatInput(p: u32, len: u32, flags: u32): bool {

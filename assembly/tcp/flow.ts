@@ -35,6 +35,7 @@ export function flowInit(): bool {
   mask = entries - 1;
   used = 0;
   recent = 0;
+  memory.fill(expected, 0, 8 << EXPECTED_BITS);
   key0 = rand64();
   key1 = rand64() | 1;
   return true;
@@ -80,9 +81,68 @@ export function flowRecent(): u32 {
   return recent;
 }
 
+// Connections that have just sent data, by their ports. Of many connections the table is cold, and the answer is what comes:
+//
+//   0       4
+//   ├ ports ┼ tcb ┤      whatever has become of the slot
+@inline const EXPECTED_BITS: u32 = 8;
+const expected: u32 = <u32>memory.data(2048, 64);
+
+@inline
+function expectedAt(ports: u32): u32 {
+  return expected + (((ports * 0x9e3779b1) >>> (32 - EXPECTED_BITS)) << 3);
+}
+
+/** The connection has sent data: something is expected to come for it. */
+@inline
+export function flowExpect(t: Tcb): void {
+  const ports = t.ports;
+  const at = expectedAt(ports);
+  store<u32>(at, ports);
+  store<u32>(at, addressOf(t), 4);
+}
+
+/** Whether a connection with these ports has lately sent data. */
+@inline
+export function flowExpected(ports: u32): bool {
+  return load<u32>(expectedAt(ports)) == ports;
+}
+
+/** Where the entry for this hash is, or is not far away. */
+@inline
+export function flowHome(hash: u32): u32 {
+  return table + (hash & mask) * ENTRY_BYTES;
+}
+
+/** The slot of what may be the connection with this hash; 0: there is none, or it is parked. */
+@inline
+export function flowNear(hash: u32): u32 {
+  let i = hash & mask;
+  while (true) {
+    const entry = table + i * ENTRY_BYTES;
+    const tcb = load<u32>(entry, 4);
+    if (tcb == 0 || load<u32>(entry) == hash) return tcb & 1 ? 0 : tcb;
+    i = (i + 1) & mask;
+  }
+}
+
 /** The connection with this 4-tuple, unparked; or 0, and then see flowParked. */
 export function flowFind(addresses: u32, ports: u32): u32 {
   if (recent != 0 && same(tcbAt(recent), addresses, ports)) return recent;
+  const at = expectedAt(ports);
+  const tcb = load<u32>(at, 4);
+  if (load<u32>(at) == ports && tcb != 0) {
+    const t = tcbAt(tcb);
+    // A slot that was given back still has its addresses, and that of a parked connection its flags.
+    if (t.state != 0 && t.flags & FL_IN_FLOWS && same(t, addresses, ports)) {
+      recent = tcb;
+      return tcb;
+    }
+  }
+  return flowLookUp(addresses, ports);
+}
+
+function flowLookUp(addresses: u32, ports: u32): u32 {
   const entry = flowEntry(addresses, ports);
   if (entry == 0) {
     flowParked = false;

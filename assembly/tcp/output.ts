@@ -18,6 +18,7 @@ import { resetOwed } from './close';
 import { ccRestart } from './congestion/index';
 import { cwndUsed } from './congestion/window';
 import { eventRaise } from './events';
+import { flowExpect } from './flow';
 import { gsoCutting, gsoEnd, gsoSend } from './gso';
 import { slotReap } from './handle';
 import { synOwed } from './handshake';
@@ -288,6 +289,7 @@ function sendNew(t: Tcb): bool {
   if (!linux || sent || limited) cwndUsed(t, limited);
   if (sent) {
     t.lastSendMs = nowMs();
+    if (idle) flowExpect(t);
     // RFC 6298 §5.1; the timer runs already when something was outstanding.
     if (idle || t.flags & FL_TLP || !timerArmed(retransmitTimer(t))) lossTimerArm(t);
   }

@@ -216,6 +216,11 @@ function unpack(record: u32): void {
   relate(1);
 }
 
+@inline
+export function parkedHandle(record: u32): u32 {
+  return load<u32>(record, HANDLE);
+}
+
 /** Gives a parked connection a slot again and returns it; 0 when there is none, counted. */
 export function unpark(record: u32): u32 {
   const slot = slotTake();

@@ -17,6 +17,11 @@
 // next, prev: circular list with the slot's head, 0 when the node is not in the wheel. due: tick at which to
 // fire, or NEVER when cancelled but still filed. queued: tick it is filed under; queued ≤ due. Moving a timer
 // later (what TCP does for every segment) stores `due` and nothing else: the node is filed anew when it is met.
+//
+// A node that is armed again and again is left where it is when it is cancelled: to be armed again is then to store `due`.
+// One that is armed once in a while is taken out at once, when its neighbours are as warm as they were at arming; when the
+// wheel met it, in its time, each would be a cache miss that the next one waits for. A node is of the first kind when it is
+// armed before its last deadline is past, and is filed a tick early then; cancelling looks at that.
 
 import { nowUs } from '../abi/runtime';
 import { dispatch } from './dispatch';
@@ -30,6 +35,8 @@ import { dispatch } from './dispatch';
 export const TIMER_NODE: u32 = 16;
 /** log2 of the tick in microseconds. */
 export const TICK_SHIFT: u64 = 7;
+/** 4 ms: what is used again within that is not cold. */
+const OFTEN: u32 = 32;
 const NEVER: u32 = 0xffffffff;
 const FAR: u64 = 0x7f000000;
 const HALF: u64 = 0x7fffffff;
@@ -107,20 +114,24 @@ export function timerArm(node: u32, dueUs: u64): void {
   else if (tick - base > FAR) tick = base + FAR;
   let due = <u32>tick;
   if (due == NEVER) due = 0;
-  store<u32>(node, due, DUE);
   const far = tick - wheel > HALF;
-  if (load<u32>(node, NEXT) != 0) {
-    if (!far && <i32>(load<u32>(node, QUEUED) - due) <= 0) return;
-    unlink(node);
-  }
-  if (far) link(node, due, SHELF);
-  else file(node, due);
+  if (load<u32>(node, NEXT) != 0 && !far && <i32>(load<u32>(node, QUEUED) - due) <= 0) store<u32>(node, due, DUE);
+  else fileAnew(node, due, far, tick - base);
 }
 
-/** Disarms the node; it may stay filed until its slot comes. */
+function fileAnew(node: u32, due: u32, far: bool, ticks: u64): void {
+  if (load<u32>(node, NEXT) != 0) unlink(node);
+  const often = due - load<u32>(node, DUE) + OFTEN <= 2 * OFTEN && ticks > 1;
+  store<u32>(node, due, DUE);
+  if (far) link(node, due, SHELF);
+  else file(node, often ? due - 1 : due);
+}
+
+/** Disarms the node. One that is armed often stays filed until its slot comes. */
 @inline
 export function timerCancel(node: u32): void {
-  store<u32>(node, NEVER, DUE);
+  if (load<u32>(node, QUEUED) != load<u32>(node, DUE)) store<u32>(node, NEVER, DUE);
+  else if (load<u32>(node, NEXT) != 0) unlink(node);
 }
 
 /** Disarms the node and takes it out of the wheel: to be called before its memory is used for anything else. */

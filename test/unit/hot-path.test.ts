@@ -27,7 +27,10 @@ const HOT = new Set([
   ...ROOTS,
   ...below('ip', 'input/ipv4Input input/deliver input6/ipv6Input input6/deliver route/dstGet'),
   ...below('ip/output', 'frameBegin frameSend framePublish ipOutput finish4 finish6 tcpChecksum udpFinish l4Sum'),
-  ...below('tcp', 'input/tcpInput flow/flowFind fastpath/fastPath ack/ackAdvance recvq/rcvqAdd gro/groEnd'),
+  ...below(
+    'tcp',
+    'ahead/lookAhead input/tcpInput flow/flowFind fastpath/fastPath ack/ackAdvance recvq/rcvqAdd gro/groEnd',
+  ),
   ...below('tcp', 'txseg/txSegAcked txseg/inNetwork rto/rttSample rto/rtoNow tlp/lossTimerArm tso/autosize'),
   ...below('tcp/congestion', 'window/slowStart cubic/cubicAvoid dctcp/dctcpDelivered'),
   ...below('tcp/events', 'deliverInline deliverAll'),

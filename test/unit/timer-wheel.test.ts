@@ -180,6 +180,37 @@ function step(r: Random): number {
   return r.below(300);
 }
 
+test('a timer that is armed now and then is out of the wheel when it is cancelled', () => {
+  const w = wheel(() => {}, HOUR);
+  for (let now = HOUR; now < HOUR + 10 * 200_000; now += 50_000) {
+    w.run(now);
+    w.arm(nodeAt(0), now + 200_000);
+    w.cancel(nodeAt(0));
+    assert.is(w.armed(nodeAt(0)), 0);
+    assert.is(w.next(), Number.POSITIVE_INFINITY);
+  }
+});
+
+test('one that is armed all the time stays filed, and fires when it is due', () => {
+  let count = 0;
+  const w = wheel(() => count++, HOUR);
+  let now = HOUR;
+  for (let i = 0; i < 10; i++, now += 1000) {
+    w.run(now);
+    w.arm(nodeAt(0), now + 200_000);
+    w.cancel(nodeAt(0));
+    assert.is(w.armed(nodeAt(0)), 0);
+  }
+  assert.ok(w.next() < HOUR + 201_000 + TICK, 'it waits in the wheel');
+  w.arm(nodeAt(0), now + 200_000);
+  for (let at = now; at < now + 200_000; at += 100) w.run(at);
+  assert.is(count, 0, 'early');
+  w.run(now + 200_000 + TICK);
+  assert.is(count, 1);
+  w.run(now + HOUR);
+  assert.is(count, 1);
+});
+
 test('random use equals the list', () => {
   for (let seed = 1; seed <= 60; seed++) {
     const r = random(seed);
