@@ -32,7 +32,7 @@ import { reassemblyInit, reassemblyNeeded } from './ip/reassembly';
 import { repeatInput } from './ip/repeat';
 import { routesInit, routesNeeded } from './ip/route';
 import { flushEvents } from './tcp/events';
-import { groEnd } from './tcp/gro';
+import { groBurstEnd, groTurn } from './tcp/gro';
 import { tcpFlush } from './tcp/output';
 import { parkIdle } from './tcp/park';
 import { tcpArenaNeeded, tcpInit } from './tcp/tcb';
@@ -149,7 +149,7 @@ export function ingest(n: u32, now: f64): void {
     if (!repeatInput(addr, len, flags)) frameInput(addr, len, flags);
     rxDone();
   }
-  groEnd();
+  groBurstEnd();
   countAdd(CNT_RxFrames, frames);
   countAdd(CNT_RxBytes, bytes);
   flushAll();
@@ -163,6 +163,7 @@ export function poll(now: f64): f64 {
   begin(now);
   completions();
   timersRun();
+  groTurn();
   tcpFlush();
   flushAll();
   parkIdle();
@@ -187,6 +188,7 @@ export function flush(now: f64): void {
   if (!initialised) return;
   begin(now);
   completions();
+  groTurn();
   tcpFlush();
   flushAll();
   turnEnd();
