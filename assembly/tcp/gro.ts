@@ -59,13 +59,14 @@ export function groNext(at: u32): void {
 /** The burst is over, and so is the run, or it is held. What its ACKs made possible does not wait. */
 export function groBurstEnd(): void {
   if (runAt == 0) return;
-  const holdUs = load<u32>(CFG_GRO_HOLD_US);
+  const t = tcbAt(runAt);
+  // Pure ACKs owe none.
+  const holdUs = t.rcvNxt == t.rcvWup ? 0 : load<u32>(CFG_GRO_HOLD_US);
   if (holdUs == 0) {
     groEnd();
     return;
   }
   runUntilUs = nowUs + holdUs;
-  const t = tcbAt(runAt);
   if (t.handle == runHandle && t.state != 0) tcpOutput(t);
 }
 
