@@ -33,7 +33,7 @@ import { repeatInput } from './ip/repeat';
 import { routesInit, routesNeeded } from './ip/route';
 import { AHEAD, lookAhead } from './tcp/ahead';
 import { flushEvents } from './tcp/events';
-import { groEnd } from './tcp/gro';
+import { groBurstEnd, groTurn } from './tcp/gro';
 import { tcpFlush } from './tcp/output';
 import { parkIdle } from './tcp/park';
 import { tcpArenaNeeded, tcpInit } from './tcp/tcb';
@@ -157,7 +157,7 @@ export function ingest(n: u32, now: f64): void {
     }
     rxDone();
   }
-  groEnd();
+  groBurstEnd();
   countAdd(CNT_RxFrames, frames);
   countAdd(CNT_RxBytes, bytes);
   flushAll();
@@ -171,6 +171,7 @@ export function poll(now: f64): f64 {
   begin(now);
   completions();
   timersRun();
+  groTurn();
   tcpFlush();
   flushAll();
   parkIdle();
@@ -195,6 +196,7 @@ export function flush(now: f64): void {
   if (!initialised) return;
   begin(now);
   completions();
+  groTurn();
   tcpFlush();
   flushAll();
   turnEnd();

@@ -276,6 +276,8 @@ export const CFG_REASM_TIMEOUT_US: u32 = 2368;
 export const CFG_REASM_TIMEOUT6_US: u32 = 2372;
 /** Receive objects that out-of-order data of all connections together may hold; 0: a quarter of all. */
 export const CFG_OOO_TOTAL_OBJECTS: u32 = 2376;
+/** How long a run of received segments stays open beyond its burst (tcp/gro.ts); 0: it ends with the burst. */
+export const CFG_GRO_HOLD_US: u32 = 2380;
 
 /**
  * Connections that may be doing something at the same time: those beyond it that do nothing are packed (tcp/park.ts). 0, or

@@ -4,11 +4,13 @@
 // possible and the decision about an ACK of our own. So the wire sees what a receiver does that was handed one large
 // segment (RFC 5681 §4.2), and a sender's next segments leave as one run (gso.ts).
 //
-// A run ends with the burst, before a segment of another connection or one that is not as predicted (a mark, a gap, a
+// A run ends with the burst, or, where the driver hands over a train of segments one by one, when nothing has come for
+// CFG_GRO_HOLD_US: an ACK in the middle of a request would only delay the answer that can carry it. It ends before a segment of another connection or one that is not as predicted (a mark, a gap, a
 // flag, another form of options), with PSH, and when enough waits for its ACK. What the application sends meanwhile is
 // not held back.
 
-import { CFGF_NO_GRO, CFG_FLAGS, TCP_CLOSE } from '../abi/layout';
+import { CFGF_NO_GRO, CFG_FLAGS, CFG_GRO_HOLD_US, TCP_CLOSE } from '../abi/layout';
+import { nowUs } from '../abi/runtime';
 import { delackDecide, STRETCH } from './delack';
 import { tcpOutput } from './output';
 import { Tcb, addressOf, coldOf, tcbAt } from './tcb';
@@ -25,6 +27,8 @@ const SLOW_START_BYTES: u64 = 1 << 20;
 let runAt: u32 = 0;
 let runHandle: u32 = 0;
 let runPushed: bool = false;
+/** Of a run that outlives its burst: when it is over, µs. */
+let runUntilUs: u64 = 0;
 
 /** Whether an ACK is to be decided on now. */
 @inline
@@ -50,6 +54,26 @@ export function groTaken(t: Tcb, pushed: bool): void {
 @inline
 export function groNext(at: u32): void {
   if (runAt != at) groEnd();
+}
+
+/** The burst is over, and so is the run, or it is held. What its ACKs made possible does not wait. */
+export function groBurstEnd(): void {
+  if (runAt == 0) return;
+  const t = tcbAt(runAt);
+  // Pure ACKs owe none.
+  const holdUs = t.rcvNxt == t.rcvWup ? 0 : load<u32>(CFG_GRO_HOLD_US);
+  if (holdUs == 0) {
+    groEnd();
+    return;
+  }
+  runUntilUs = nowUs + holdUs;
+  if (t.handle == runHandle && t.state != 0) tcpOutput(t);
+}
+
+/** A turn goes by: a run that was held is over when its time is up. */
+@inline
+export function groTurn(): void {
+  if (runAt != 0 && nowUs >= runUntilUs) groEnd();
 }
 
 /** The run is over. The connection may be gone: an application that is called back may do anything. */

@@ -37,6 +37,7 @@ export type ProfileParameters = Pick<
   | 'reasmTimeoutUs'
   | 'reasmTimeout6Us'
   | 'oooTotalObjects'
+  | 'groHoldUs'
   | 'synLinear'
   | 'tcpFlags'
 >;
@@ -85,6 +86,7 @@ const internet: ProfileParameters = {
   reasmTimeoutUs: 30 * SECOND_US, // Linux ipfrag_time
   reasmTimeout6Us: 60 * SECOND_US, // RFC 8200 §4.5
   oooTotalObjects: 0, // a quarter of the receive objects
+  groHoldUs: 0, // the link's
   synLinear: 0,
   fastOpen: 0,
   fastOpenKey: null, // from the seed

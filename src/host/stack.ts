@@ -502,6 +502,7 @@ function coreConfig(link: Link, options: StackOptions): CoreConfig {
     const value = options[key];
     if (value !== undefined) parameters[key] = value;
   }
+  parameters.groHoldUs = options.groHoldUs ?? link.info.groHoldUs ?? 0;
   if (options.fastOpenKey !== undefined) parameters.fastOpenKey = options.fastOpenKey;
   if (options.congestion !== undefined) parameters.congestion = congestionNumber(options.congestion);
   if (options.synCookies !== undefined) parameters.synCookies = synCookieMode(options.synCookies);

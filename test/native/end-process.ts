@@ -14,7 +14,7 @@ export interface Report {
   wakeups: number;
   canSleep: boolean;
   cpuMs: number;
-  info: { mac: string; driver: string; mtu: number };
+  info: { mac: string; driver: string; mtu: number; groHoldUs: number };
 }
 
 export interface EndProcess {

@@ -46,6 +46,7 @@ test('packet: frames go out and answers come in; the kernel’s own stack works 
   await pair.b.run('ping', ['-c', '2', '-i', '0.05', pair.a.address]);
   const report = await end.report();
   assert.is(report.info.driver, 'net_af_packet');
+  assert.is(report.info.groHoldUs, 0);
   assert.is(report.info.mac, pair.a.mac.replaceAll(':', ''));
   assert.is(report.copied, 0);
   assert.ok(report.collected.every(({ flags }) => flags === 4));

@@ -72,6 +72,7 @@ test('chosen TCP ports come to lunet; ping, ARP, other ports and a kernel server
   assert.is(report.info.mac, pair.a.mac.replaceAll(':', ''));
   assert.is(report.info.driver, 'net_af_xdp');
   assert.is(report.info.mtu, 1500);
+  assert.ok(report.info.groHoldUs > 0, 'the kernel hands over frames one by one');
   assert.ok(
     report.collected.every(({ flags }) => flags === 4),
     'frames from veth may have partial checksums',

@@ -24,6 +24,23 @@ test('each parameter of the URI reaches the core', async () => {
   assert.is(await flagsOf('?csum=on', true), L.CFGF_TX_NO_CSUM);
 });
 
+test('how long a run outlives its burst is for the link to say, unless an option does', async () => {
+  const holdOf = async (ofLink: number | undefined, option?: number): Promise<number> => {
+    const link = openLink('memory:hold');
+    const info = ofLink === undefined ? link.info : { ...link.info, groHoldUs: ofLink };
+    const options = option === undefined ? {} : { groHoldUs: option };
+    const stack = await openStack({ link: { ...link, info }, address: '10.0.0.1/24', ...options });
+    const { groHoldUs } = stack.core.config;
+    assert.is(stack.core.dv.getUint32(L.CFG_GRO_HOLD_US, true), groHoldUs);
+    await stack.close();
+    return groHoldUs;
+  };
+  assert.is(await holdOf(undefined), 0);
+  assert.is(await holdOf(8), 8);
+  assert.is(await holdOf(8, 0), 0);
+  assert.is(await holdOf(undefined, 20), 20);
+});
+
 test('what is on can be read, and is said in words', () => {
   const link = openLink('memory:words?csum=on&gro=off');
   const { offloads } = link.info;

@@ -62,6 +62,8 @@ export interface CoreConfig {
   reasmTimeout6Us: number;
   /** Receive objects that out-of-order data of all connections may hold; 0: a quarter of all. */
   oooTotalObjects: number;
+  /** How long a run of received segments stays open beyond its burst, for the next one to come; 0: it ends with the burst. */
+  groHoldUs: number;
   synLinear: number;
   /** FAST_OPEN_… */
   fastOpen: number;
@@ -349,6 +351,7 @@ export function writeParameters(dv: DataView, config: Omit<CoreConfig, 'mac'>): 
     [L.CFG_REASM_TIMEOUT_US, config.reasmTimeoutUs],
     [L.CFG_REASM_TIMEOUT6_US, config.reasmTimeout6Us],
     [L.CFG_OOO_TOTAL_OBJECTS, config.oooTotalObjects],
+    [L.CFG_GRO_HOLD_US, config.groHoldUs],
     [L.CFG_SYN_LINEAR, config.synLinear],
     [L.CFG_FAST_OPEN, config.fastOpen | (config.fastOpenKey?.includes(',') ? L.FAST_OPEN_OLD_KEY : 0)],
     ...keyWords(config.fastOpenKey ?? keyOfSeed(config.seed)),

@@ -32,6 +32,8 @@ const XDP_CHUNK_BYTES = 4096;
 const XDP_MAX_MTU = XDP_CHUNK_BYTES - 64 - 128 - 128 - XDP_HEADROOM - ETHERNET_BYTES - VLAN_BYTES;
 /** The af_xdp driver's fill queue, and as much again on its way through lunet. */
 const XDP_MIN_OBJECTS = 4096;
+/** The kernel hands over frames one by one, on veth 1 to 2 µs apart. */
+const XDP_GRO_HOLD_US = 8;
 /** Ports lunet's own connections begin at. */
 const CLIENT_PORTS: PortRange = [61440, 65535];
 /** Hugepages a stack with the default number of zones takes; with fewer free, ordinary pages do. */
@@ -83,6 +85,7 @@ export function openDpdkLink(uri: DpdkUri): Link {
       gso: uri.offloads.gso,
       gro: uri.offloads.gro,
     }),
+    groHoldUs: uri.scheme === 'xdp' ? XDP_GRO_HOLD_US : 0,
     kernelInterface: plan.kernelInterface,
     description: `${plan.description}, DPDK on ${port.hugepages ? 'hugepages' : 'ordinary pages'}`,
     copiesPerPayloadByte: plan.copiesPerPayloadByte,

@@ -43,6 +43,8 @@ export interface LinkInfo {
   loopback: boolean;
   /** In words: offloadsText(). */
   offloads: Readonly<LinkOffloads>;
+  /** For how long after a received frame the next one of a train may still be on its way, µs; 0 where trains come whole. */
+  groHoldUs?: number;
   /** Name of the kernel interface that shares this link, null where lunet is alone on it. */
   kernelInterface: string | null;
   description: string;

@@ -70,6 +70,7 @@ export function someConfig(r: Random): Partial<CoreConfig> {
     segmentRecords: r.pick([1024, 1024, 64]),
     oooObjects: r.pick([64, 64, 4]),
     oooTotalObjects: seed & 1 ? 8 : 0,
+    groHoldUs: seed & 8 ? 1000 : 0,
     reasmDatagrams: seed & 2 ? 4 : 256,
     reasmObjects: seed & 4 ? 16 : 1024,
     zones: r.pick([14, 5]),

@@ -97,7 +97,7 @@ function spin(): void {
 
 function report(): void {
   const { link, attachment, completed } = end;
-  const { mac, driver, mtu } = link.info;
+  const { mac, driver, mtu, groHoldUs = 0 } = link.info;
   say({
     frames,
     collected,
@@ -108,7 +108,7 @@ function report(): void {
     wakeups,
     canSleep,
     cpuMs: (process.cpuUsage().user + process.cpuUsage().system) / 1000,
-    info: { mac: Buffer.from(mac).toString('hex'), driver, mtu },
+    info: { mac: Buffer.from(mac).toString('hex'), driver, mtu, groHoldUs },
   });
 }
 

@@ -10,6 +10,7 @@ import { assertContent, MSS, Peer } from '../../helpers/peer.js';
 const SEEDS = Number(process.env.LUNET_WIRE_SEEDS ?? 4);
 const OFF = { flags: testConfig.flags | L.CFGF_NO_GRO };
 const BURST = 32;
+const HOLD_US = 8;
 
 /** An inline application: what it does with a piece, once it is asked to do anything but read. */
 interface App {
@@ -158,6 +159,121 @@ test('an application may abort the connection in the middle of a run', () => {
   p.done();
 });
 
+/** Two segments of a train whose third is on its way. */
+function begun(app?: App): { p: Peer; seq: number } {
+  const { p, seq } = settled({ groHoldUs: HOLD_US }, app);
+  p.m.inject(p.frame('.', { seq, len: MSS }), p.frame('.', { seq: seq + MSS, len: MSS }));
+  return { p, seq };
+}
+
+/** A turn in which nothing arrives, `us` later. */
+function turn(p: Peer, us: number): void {
+  p.m.nowUs += us;
+  p.m.core.flush(p.m.nowUs);
+}
+
+test('a burst that is part of a train is not acknowledged by itself', () => {
+  const { p, seq } = begun();
+  turn(p, HOLD_US - 1);
+  assert.equal(p.out(), []);
+  p.m.inject(p.frame('P.', { seq: seq + 2 * MSS, len: MSS }));
+  assert.equal(p.out(), [`. 1 ack ${seq + 3 * MSS}`]);
+  p.done();
+});
+
+test('without a hold the same burst is acknowledged when it ends', () => {
+  const { p, seq } = settled();
+  p.m.inject(p.frame('.', { seq, len: MSS }), p.frame('.', { seq: seq + MSS, len: MSS }));
+  assert.equal(p.out(), [`. 1 ack ${seq + 2 * MSS}`]);
+  p.done();
+});
+
+test('when nothing more comes, the ACK goes as soon as the hold is over, in a turn or a poll', () => {
+  for (const poll of [false, true]) {
+    const { p, seq } = begun();
+    if (poll) {
+      p.m.nowUs += HOLD_US;
+      p.m.core.poll(p.m.nowUs);
+    } else turn(p, HOLD_US);
+    assert.equal(p.out(), [`. 1 ack ${seq + 2 * MSS}`]);
+    p.done();
+  }
+});
+
+test('every burst of a train begins the hold anew, and enough of them get their ACK', () => {
+  const { p, seq } = begun();
+  let at = seq + 2 * MSS;
+  for (let i = 0; i < 10; i++) {
+    turn(p, HOLD_US - 1);
+    p.m.inject(p.frame('.', { seq: at, len: MSS }));
+    at += MSS;
+  }
+  assert.equal(p.out(), []);
+  p.m.inject(...burst(p, at), ...burst(p, at + BURST * MSS));
+  assert.is(p.out()[0], `. 1 ack ${seq + 45 * MSS}`, '64 KiB');
+  p.done();
+});
+
+test('a request of three segments, one burst each, is acknowledged by the answer alone', () => {
+  const app: App = {};
+  const { p, seq } = settled({ groHoldUs: HOLD_US }, app);
+  let got = 0;
+  app.piece = (core, handle, bytes) => {
+    got += bytes.length;
+    if (got < 3 * MSS) return;
+    const addr = core.alloc(100);
+    core.u8.fill(1, addr, addr + 100);
+    core.send(handle, addr, 100);
+    core.free(addr);
+  };
+  for (let i = 0; i < 3; i++) {
+    p.m.inject(p.frame(i === 2 ? 'P.' : '.', { seq: seq + i * MSS, len: MSS }));
+    turn(p, 2);
+  }
+  const heard = p.heard();
+  assert.equal(
+    heard.map((s) => [s.payload.length, s.ack]),
+    [[100, seq + 3 * MSS]],
+  );
+  turn(p, HOLD_US);
+  assert.equal(p.out(), []);
+  p.done();
+});
+
+test('another connection ends a run that is held', () => {
+  const { p, seq } = begun();
+  p.in('S', { seq: 0, from: 40001, options: [2, 4, MSS >> 8, MSS & 255] });
+  const acks = p.heard().filter((s) => s.dstPort === 40000);
+  assert.equal(
+    acks.map((s) => s.ack),
+    [seq + 2 * MSS],
+  );
+  p.in('R', { seq: 1, from: 40001 });
+  p.done();
+});
+
+test('new data that a held run has made room for does not wait', () => {
+  const { p, seq } = settled({ groHoldUs: HOLD_US });
+  p.in('.', { seq, win: 0 });
+  p.write(1000);
+  assert.equal(p.out(), []);
+  p.m.inject(p.frame('.', { seq, len: MSS, win: 500 }));
+  const [sent] = p.heard();
+  assert.is(sent.payload.length, 1000);
+  assert.is(sent.ack, seq + MSS);
+  p.done();
+});
+
+test('a connection that ends while its run is held is not acknowledged afterwards', () => {
+  const { p } = begun();
+  p.m.core.abort(p.handle);
+  turn(p, HOLD_US);
+  const heard = p.out();
+  assert.is(heard.length, 1);
+  assert.match(heard[0], /^R/);
+  p.done();
+});
+
 test('ACKs that come together let the next segments out as one run', () => {
   const p = new Peer({ flags: testConfig.flags | L.CFGF_TX_CSUM | L.CFGF_TX_TSO, initCwndSegments: 8 }).accept();
   p.write(60_000);
@@ -175,7 +291,8 @@ test('what arrives is the same with runs and without, and takes fewer ACKs with 
     const config = { rcvBufBytes: 300_000, sndBufBytes: 300_000 };
     const once = exchange(seed, options, 150_000, config);
     const each = exchange(seed, options, 150_000, { ...config, ...OFF });
-    for (const wire of [once, each]) assert.is(total(wire, L.CNT_CopiedBytes), 0);
+    const held = exchange(seed, options, 150_000, { ...config, groHoldUs: 600 });
+    for (const wire of [once, each, held]) assert.is(total(wire, L.CNT_CopiedBytes), 0);
   }
   const quiet = { delayUs: 500 };
   const config = { rcvBufBytes: 300_000, sndBufBytes: 300_000 };
