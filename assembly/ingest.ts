@@ -33,7 +33,7 @@ import { repeatInput } from './ip/repeat';
 import { routesInit, routesNeeded } from './ip/route';
 import { AHEAD, lookAhead } from './tcp/ahead';
 import { flushEvents } from './tcp/events';
-import { groBurstEnd, groTurn } from './tcp/gro';
+import { groBurstEnd, groDeadline, groTurn } from './tcp/gro';
 import { tcpFlush } from './tcp/output';
 import { parkIdle } from './tcp/park';
 import { tcpArenaNeeded, tcpInit } from './tcp/tcb';
@@ -176,7 +176,7 @@ export function poll(now: f64): f64 {
   flushAll();
   parkIdle();
   turnEnd();
-  return timersNext();
+  return groDeadline(timersNext());
 }
 
 /**

@@ -76,6 +76,12 @@ export function groTurn(): void {
   if (runAt != 0 && nowUs >= runUntilUs) groEnd();
 }
 
+/** The end of a run that is held, if it comes before `deadline`, µs. */
+@inline
+export function groDeadline(deadline: f64): f64 {
+  return runAt == 0 ? deadline : min(deadline, <f64>runUntilUs);
+}
+
 /** The run is over. The connection may be gone: an application that is called back may do anything. */
 export function groEnd(): void {
   if (runAt == 0) return;

@@ -37,7 +37,7 @@ const HOT = new Set([
   ...below('tcp/gso', 'gsoSend cutAppend cutEnd'),
   ...below('tcp/handle', 'fromHandle slotReap'),
   ...below('tcp/output', 'ackSend tcpOutput serveAll sendNew sendOne'),
-  ...below('tcp', 'plain/plainAck run/runSend'),
+  ...below('tcp', 'plain/plainAck plain/headersPlan run/runSend'),
   ...below('tcp/segment', 'segmentSend segmentHeader windowToOffer'),
   ...below('tcp', 'sendq/sendqAppend park/parkIdle'),
   ...below('timer', 'wheel/timerArm wheel/timersRun wheel/nextSlot dispatch/dispatch'),
@@ -46,7 +46,7 @@ const HOT = new Set([
   ...below('udp/table', 'udpFind udpFlowFind'),
   ...below('wire/checksum', 'sum16 pseudo6'),
   ...below('zbuf', 'headroom/headerRelease completed/completed'),
-  ...below('zbuf/zbuf', 'zbufAllocHeader zbufUnref zbufCheck liveContext zbufCompleted give'),
+  ...below('zbuf/zbuf', 'zbufAllocHeader zbufUnref zbufCheck liveContext zbufCompleted give zbufGiveHeaders'),
 ]);
 
 /** What the hot functions call besides, and why that is not of the fast path. */
@@ -81,6 +81,7 @@ const COLD: Record<string, string> = {
   'tcp/park/unpark': 'a parked connection wakes',
   'tcp/passive/listenSegment': 'a segment to a listener',
   'tcp/persist/persistArm': 'the peer has closed its window',
+  'tcp/plain/templateMake': 'the first segment of a connection that is not among the last ones to send',
   'tcp/rack/rackDelivered': 'an ACK after a retransmission or of segments out of order',
   'tcp/reset/resetAnswer': 'a segment of no connection',
   'tcp/retransmit/retransmitSegment': 'a segment was lost',

@@ -200,6 +200,18 @@ test('when nothing more comes, the ACK goes as soon as the hold is over, in a tu
   }
 });
 
+test('a loop that goes to sleep is told when the hold is over', () => {
+  const { p } = begun();
+  const end = p.m.nowUs + HOLD_US;
+  p.m.nowUs++;
+  assert.is(p.m.core.poll(p.m.nowUs), end);
+  assert.equal(p.out(), []);
+  p.m.nowUs = end;
+  assert.ok(p.m.core.poll(p.m.nowUs) > end);
+  assert.is(p.out().length, 1);
+  p.done();
+});
+
 test('every burst of a train begins the hold anew, and enough of them get their ACK', () => {
   const { p, seq } = begun();
   let at = seq + 2 * MSS;
