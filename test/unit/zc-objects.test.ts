@@ -379,6 +379,22 @@ test('sending, sharing, viewing and freeing what is freed or foreign: an error e
     ),
     'ERR_LUNET_ZBUF_RANGE',
   );
+  // An address beyond those of WebAssembly is not the one that it would be cut to.
+  for (const addr of [good + 2 ** 32, good + 0.5, -good, Number.NaN, undefined as never]) {
+    for (const call of [
+      () => client.free(addr),
+      () => client.dup(addr),
+      () => connection.send(addr, 1),
+      () => connection.sendUrgent(addr, 1),
+      () => connection.sendv([{ addr, len: 1 }]),
+    ]) {
+      assert.is(code(call), 'ERR_LUNET_ZBUF_FOREIGN', `${call} with ${addr}`);
+    }
+  }
+  assert.is(
+    code(() => connection.sendv([null as never])),
+    'ERR_INVALID_ARG_TYPE',
+  );
   // A length that is no length queues nothing: what was meant is not known.
   for (const len of [-1, 1.5, 2 ** 32 + 4, Number.NaN, undefined as never]) {
     for (const call of [

@@ -7,7 +7,7 @@ import type { ConnectionReport } from '../report.js';
 import type { SocketHandler } from '../stack.js';
 import { type TcpInfo, tcpInfo } from '../tcp-info.js';
 import type { ZcContext } from './context.js';
-import { diagnose, noLength, refused } from './errors.js';
+import { diagnose, isU32, noNumber, refused } from './errors.js';
 import { Iov, type Piece } from './iov.js';
 
 /** Callbacks of all connections of a listener, or of one connection. Addresses and lengths are plain numbers. */
@@ -104,7 +104,7 @@ export class ZcConnection implements SocketHandler {
    */
   send(addr: number, len: number): boolean {
     const { core, stack } = this.#context;
-    if (len >>> 0 !== len) throw noLength(core, 'send', addr, len);
+    if (!isU32(addr) || !isU32(len)) throw noNumber(core, 'send', addr, len);
     if (!stack.turning) stack.enter();
     const result = core.send(this.#handle, addr, len);
     if (result >= 0) {
@@ -126,8 +126,11 @@ export class ZcConnection implements SocketHandler {
     const at = core.scratch >> 2;
     if (Array.isArray(pieces)) {
       for (let i = 0; i < count; i++) {
-        const { addr, len } = pieces[i];
-        if (len >>> 0 !== len) throw noLength(core, 'sendv', addr, len);
+        const piece: Piece = pieces[i];
+        if (piece === null || typeof piece !== 'object')
+          throw invalidArgType(`pieces[${i}]`, 'an addr and a len', piece);
+        const { addr, len } = piece;
+        if (!isU32(addr) || !isU32(len)) throw noNumber(core, 'sendv', addr, len);
         core.u32[at + 2 * i] = addr;
         core.u32[at + 2 * i + 1] = len;
       }
@@ -232,7 +235,7 @@ export class ZcConnection implements SocketHandler {
    */
   sendUrgent(addr: number, len: number): boolean {
     const { core, stack } = this.#context;
-    if (len >>> 0 !== len) throw noLength(core, 'sendUrgent', addr, len);
+    if (!isU32(addr) || !isU32(len)) throw noNumber(core, 'sendUrgent', addr, len);
     if (!stack.turning) stack.enter();
     const result = core.sendUrgent(this.#handle, addr, len);
     stack.kick();

@@ -23,7 +23,10 @@ function zbufError(code: ZbufErrorCode, errno: number, syscall: string, message:
   return Object.assign(new Error(`${syscall}: ${message}`), { code, errno: -errno, syscall });
 }
 
-const hex = (addr: number): string => `0x${(addr >>> 0).toString(16)}`;
+/** Whether a number is one that WebAssembly does not take modulo 2^32. */
+export const isU32 = (value: number): boolean => value >>> 0 === value;
+
+const hex = (addr: number): string => (isU32(addr) ? `0x${addr.toString(16)}` : String(addr));
 
 export function exhausted(size: number): ZbufError {
   return zbufError(
@@ -37,12 +40,12 @@ export function exhausted(size: number): ZbufError {
 /** Whether `addr` lies where objects are. A zone without any is given to the next size that needs one. */
 function inZones(core: Core, addr: number): boolean {
   const base = core.dv.getUint32(CFG_ZONE_BASE, true);
-  return addr >= base && addr < base + core.config.zones * ZONE_BYTES;
+  return isU32(addr) && addr >= base && addr < base + core.config.zones * ZONE_BYTES;
 }
 
 /** Why the core refused `[addr, addr + len)` with -errno, or null when that range is good. */
 export function diagnose(core: Core, errno: number, syscall: string, addr: number, len: number): ZbufError | null {
-  const end = core.objectEnd(addr) >>> 0;
+  const end = isU32(addr) ? core.objectEnd(addr) >>> 0 : 0;
   if (end === 0 && !inZones(core, addr)) {
     return zbufError('ERR_LUNET_ZBUF_FOREIGN', EFAULT, syscall, `${hex(addr)} is not in an object of this stack`);
   }
@@ -64,8 +67,8 @@ export function refused(core: Core, errno: number, syscall: string, addr: number
   return diagnose(core, errno, syscall, addr, len) ?? systemError(errno, syscall);
 }
 
-/** The error of a length that is none: WebAssembly would take it modulo 2^32. */
-export function noLength(core: Core, syscall: string, addr: number, len: number): Error {
+/** The error of an address or a length that is none. */
+export function noNumber(core: Core, syscall: string, addr: number, len: number): Error {
   core.countAdd(CNT_ZbufMisuse, 1);
   return refused(core, EINVAL, syscall, addr, len);
 }

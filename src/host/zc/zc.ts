@@ -6,7 +6,7 @@ import type { SocketHandler, Stack } from '../stack.js';
 import { Callbacks } from './callbacks.js';
 import { ZcConnection, type ZcHandler, type ZcTarget } from './connection.js';
 import { ZcContext } from './context.js';
-import { exhausted, refused } from './errors.js';
+import { exhausted, isU32, noNumber, refused } from './errors.js';
 import { Iov } from './iov.js';
 import { ZcPoll } from './poll.js';
 
@@ -89,6 +89,7 @@ export class Zc {
 
   /** One more reference to the object that holds `addr`. */
   dup(addr: number): void {
+    if (!isU32(addr)) throw noNumber(this.#core, 'dup', addr, 1);
     const result = this.#core.dup(addr);
     if (result < 0) throw refused(this.#core, -result, 'dup', addr, 1);
   }
@@ -96,6 +97,7 @@ export class Zc {
   /** One reference less; the last one gives the object back. Any address in the object will do. */
   free(addr: number): void {
     const core = this.#core;
+    if (!isU32(addr)) throw noNumber(core, 'free', addr, 1);
     const result = core.free(addr);
     if (result < 0) throw refused(core, -result, 'free', addr, 1);
     // A link that has run out of receive objects wakes nobody: a sleeping loop has to hand it those that come back.
