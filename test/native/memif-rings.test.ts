@@ -28,6 +28,8 @@ async function pair(role: Role, parameters = ''): Promise<{ end: RingEnd; peer: 
   const end = await openEnd(uri(role));
   const peer = early ?? (await startEnd(uri('client')));
   peer.tell('collect');
+  // Until it has read that, it sends back what comes.
+  await peer.report();
   let sent = 0;
   await until('the connection', () => {
     end.turn();
