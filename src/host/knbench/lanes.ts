@@ -48,7 +48,7 @@ class Lane {
   static async open(contender: Contender, options: LaneOptions, index: number): Promise<Lane> {
     const { stack, mode, placement } = contender;
     const { threads, trustLink, cpus } = options;
-    const patience = Math.max(1, (2 * threads) / availableParallelism());
+    const patience = Math.max(1, (2 * threads) / (cpus.length || availableParallelism()));
     const wire = await openWire(contender.wire, stack, options.wire, { index, count: threads });
     const started: Child[] = [];
     const start = async (what: string, cpu: number | undefined, namespace = wire.serverNamespace): Promise<Child> => {
