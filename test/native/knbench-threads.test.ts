@@ -144,17 +144,32 @@ test('two threads on veth have a pair of interfaces each', async () => {
   await nothingIsLeft();
 });
 
-test('a thread that ends fails the cell with its message, without waiting for the others, and ends them', async () => {
-  const begin = Date.now();
-  const running = run({ seconds: 60, warmupSeconds: 0.01 });
-  for (const limit = begin + 20_000; ends().length < 4 && Date.now() < limit; ) await pause(20);
-  await pause(1000);
-  // The youngest is a client: clients are started after servers.
-  process.kill(ends()[3], 'SIGKILL');
-  const [{ error, errors, threads }, ...rest] = await running;
-  assert.match(error ?? '', /^the lunet zc client of thread [01] ended with signal SIGKILL/);
-  assert.equal([errors, threads, rest.length], [1, 2, 0]);
-  assert.ok(Date.now() - begin < 40_000);
+test('a thread that ends fails its cell with its message, at once, and ends the others; the next cell has new ones', async () => {
+  let killedMs = 0;
+  let failedMs = 0;
+  let before: number[] = [];
+  const results = await run({
+    sizesBytes: [64, 1000, 4096],
+    seconds: 3,
+    onProgress({ done }) {
+      if (done === 1) {
+        setTimeout(() => {
+          before = ends();
+          killedMs = Date.now();
+          // The youngest is a client: they are started after servers.
+          process.kill(before[before.length - 1], 'SIGKILL');
+        }, 500);
+      } else if (done === 2) failedMs = Date.now();
+    },
+  });
+  assert.is(before.length, 4);
+  assert.equal(
+    results.map(({ error, threads }) => [error === undefined, threads]),
+    [true, false, true].map((good) => [good, 2]),
+  );
+  assert.match(results[1].error ?? '', /^the lunet zc client of thread [01] ended with signal SIGKILL/);
+  assert.equal([results[1].errors, results[1].rpcs], [1, 0]);
+  assert.ok(failedMs - killedMs < 2000, `noticed ${failedMs - killedMs} ms later`);
   await nothingIsLeft();
 });
 

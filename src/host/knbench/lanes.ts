@@ -124,7 +124,7 @@ export class Lanes {
     private readonly oneCounter: boolean,
   ) {}
 
-  /** Rejects with the error of the first lane that does not open, when nothing of the others is left. */
+  /** Rejects with the error of the first lane that does not open, when the others have closed. */
   static async open(contender: Contender, options: LaneOptions): Promise<Lanes> {
     const opening = Array.from({ length: options.threads }, (_, index) => Lane.open(contender, options, index));
     const settled = await Promise.allSettled(opening);
@@ -132,7 +132,7 @@ export class Lanes {
     const lanes = new Lanes(open, contender.stack === 'kernel' && contender.wire === 'direct');
     const failure = settled.find((one) => one.status === 'rejected');
     if (failure === undefined) return lanes;
-    await lanes.kill();
+    await lanes.close();
     throw failure.reason;
   }
 
