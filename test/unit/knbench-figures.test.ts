@@ -21,18 +21,11 @@ const epoll: Contender = { ...node('one CPU'), mode: 'epoll', wire: 'bare veth' 
 
 function record(who: Contender, cell: Cell, round: number, rpcs: number): RunRecord {
   const latencyNs = rpcs === 0 ? [] : [10_000, rpcs];
-  return recordOf(
-    who,
-    cell,
-    round,
-    info,
-    { seconds: 1, rpcs, errors: 0, latencyNs },
-    {
-      cpuSeconds: 1,
-      copiedBytes: 0,
-      retransmits: 0,
-    },
-  );
+  return recordOf(who, cell, round, info, [{ seconds: 1, rpcs, errors: 0, latencyNs }], {
+    cpuSeconds: 1,
+    copiedBytes: 0,
+    retransmits: 0,
+  });
 }
 
 /** node:net is better on one CPU with small messages, and on two with large ones. */
@@ -92,7 +85,7 @@ test('the JSON of a figure has its points, and that of latency the distribution'
 });
 
 test('the page is whole, with rounds that answered nothing and runs that failed, and fetches nothing', () => {
-  const failed = failedRecord({ ...zc, mode: 'copy' }, figureCells(plan)[0], 1, undefined, 'memif', 'it <died>');
+  const failed = failedRecord({ ...zc, mode: 'copy' }, figureCells(plan)[0], 1, undefined, 'memif', 1, 'it <died>');
   const html = figuresHtml([...sample(), failed]);
   assert.not.match(html, /https?:|\/\/[a-z]|<script|@import|url\(|<link|src=/i);
   assert.not.match(html, /NaN|Infinity|undefined/);

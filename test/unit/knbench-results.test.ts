@@ -30,7 +30,7 @@ const usage = { cpuSeconds: 1, copiedBytes: 0, retransmits: 0 };
 
 function record(who: Contender, round: number, rpcs: number, latencyNs: number): RunRecord {
   const pairs = [latencyNs, rpcs - Math.floor(rpcs / 50), latencyNs * 10, Math.floor(rpcs / 50)];
-  return recordOf(who, cell, round, info, { seconds: 2, rpcs, errors: 0, latencyNs: pairs }, usage);
+  return recordOf(who, cell, round, info, [{ seconds: 2, rpcs, errors: 0, latencyNs: pairs }], usage);
 }
 
 function sample(): RunRecord[] {
@@ -157,7 +157,7 @@ test('of each program the better placement is told apart', () => {
 });
 
 test('a failed run is a row with an error and no influence on medians', () => {
-  const records = [...sample(), failedRecord(zc, cell, 4, info, 'memif', 'it died')];
+  const records = [...sample(), failedRecord(zc, cell, 4, info, 'memif', 1, 'it died')];
   const [summary] = summarize(records);
   assert.is(summary.entries[0].rpcPerSecond, 200_000);
   assert.is(summary.entries[0].errors, 1);
@@ -165,7 +165,7 @@ test('a failed run is a row with an error and no influence on medians', () => {
 });
 
 test('the report is whole, escaped, and fetches nothing', () => {
-  const html = reportHtml([...sample(), failedRecord(zc, cell, 4, info, 'memif', 'it <died> & "left"')]);
+  const html = reportHtml([...sample(), failedRecord(zc, cell, 4, info, 'memif', 1, 'it <died> & "left"')]);
   assert.not.match(html, /https?:|\/\/[a-z]|<script|@import|url\(|<link|src=/i);
   assert.match(html, /^<!doctype html>/);
   assert.match(html, /it &lt;died&gt; &amp; &quot;left&quot;/);
@@ -175,7 +175,7 @@ test('the report is whole, escaped, and fetches nothing', () => {
 });
 
 test('a report of failures alone still renders', () => {
-  const html = reportHtml([failedRecord(zc, cell, 1, undefined, 'memif', 'no addon')]);
+  const html = reportHtml([failedRecord(zc, cell, 1, undefined, 'memif', 1, 'no addon')]);
   assert.match(html, /no addon/);
   assert.not.match(html, /NaN|Infinity|undefined/);
 });

@@ -7,7 +7,7 @@ import { type Contender, mediansOf, recordOf, summarize } from '../knbench/resul
 import { allowedCpus, isMemoryLink, type RunOptions, runMatrix } from '../knbench/run.js';
 import type { EndSpec, Mode, RunRecord, StackName } from '../knbench/types.js';
 import { versions, versionsText } from '../knbench/versions.js';
-import { isVeth } from '../knbench/wire.js';
+import { isVeth, whyOnce } from '../knbench/wire.js';
 import {
   type CommandSpec,
   helpText,
@@ -26,6 +26,7 @@ import { print, progressLine, table } from './output.js';
 
 const FIGURES = fileURLToPath(new URL('../../../../build/knbench-figures.html', import.meta.url));
 const MAX_CONNECTIONS = 10_000;
+const MAX_THREADS = 16;
 const MAX_ROUNDS = 1000;
 const MAX_SECONDS = 86_400;
 /** Larger frames do not fit into an AF_XDP chunk. */
@@ -61,8 +62,7 @@ const stackOptions: Record<string, OptionSpec> = {
 const workloadOptions: Record<string, OptionSpec> = {
   sizes: { value: 'LIST', help: 'message sizes, such as 64,4KiB,64KiB', default: '4KiB' },
   depths: { value: 'LIST', help: 'requests in flight on each connection', default: '1' },
-  connections: { value: 'LIST', help: 'long-lived connections', default: '1' },
-  threads: { value: 'N', help: 'threads of each end: 1', default: '1' },
+  connections: { value: 'LIST', help: 'long-lived connections of each thread', default: '1' },
   seconds: { value: 'S', help: 'measured time of a run', default: '3' },
   warmup: { value: 'S', help: 'time before it', default: '0.5' },
   verify: { help: 'compare every byte of every response (slower; length and id are always checked)' },
@@ -83,7 +83,7 @@ const clientSpec: CommandSpec = {
     server: { value: 'ADDRESS', help: 'address of the server' },
     ...workloadOptions,
   },
-  notes: ['cpuSeconds, copiedBytes and retransmits are those of the client alone.'],
+  notes: ['It has one thread. cpuSeconds, copiedBytes and retransmits are those of the client alone.'],
 };
 
 const runSpec: CommandSpec = {
@@ -101,14 +101,23 @@ const runSpec: CommandSpec = {
     'veth-mtu': { value: 'BYTES', help: 'xdp: MTU of the veth pair, for lunet and kernel', default: '1500' },
     'trust-link': stackOptions['trust-link'],
     ...workloadOptions,
+    threads: {
+      value: 'N',
+      help: `threads of each end, each with a link and connections of its own, up to ${MAX_THREADS}`,
+      default: '1',
+    },
     medians: { help: 'with --json: medians, least and most of each stack and cell instead of single runs' },
     rounds: { value: 'N', help: 'times every stack has its turn', default: '5' },
-    cpus: { value: 'A,B', help: 'CPUs of server and client (default: the first two allowed)' },
+    cpus: {
+      value: 'LIST',
+      help: 'CPUs of server and client of each thread in turn (default: the first two allowed for each thread)',
+    },
   },
   notes: [
     'kernel is node:net; kernel:epoll and kernel:busy are a C program that waits in epoll, or asks without waiting.',
     'The kernel runs with both ends on one CPU and on two (busy: two); its fastest in a cell is the baseline.',
     'memory: has both ends in one process and one thread, and so has node:net then.',
+    'Of memif:PATH each of several threads has its own (PATH-0, PATH-1, …); their figures are added up, latencies merged.',
     'xdp needs root. lunet is compared with the kernel on the same veth pair, with its offloads and without.',
   ],
 };
@@ -122,7 +131,7 @@ const figuresSpec: CommandSpec = {
     stacks: { ...runSpec.options.stacks, default: STACK_NAMES.filter((name) => STACKS[name].mode !== 'rpc').join(',') },
     sizes: { value: 'LIST', help: 'message sizes at iodepth 1', default: paperPlan.sizesBytes.join(',') },
     depths: { value: 'LIST', help: 'iodepths at 4 KiB', default: paperPlan.depths.join(',') },
-    connections: { value: 'N', help: 'long-lived connections', default: String(paperPlan.connections) },
+    connections: { value: 'N', help: 'long-lived connections of each thread', default: String(paperPlan.connections) },
     seconds: { ...workloadOptions.seconds, default: '0.5' },
     warmup: { ...workloadOptions.warmup, default: '0.2' },
     json: { help: 'print one object: figures, medians of every cell, single runs, conditions' },
@@ -165,7 +174,6 @@ interface Workloads {
 }
 
 function workloads(values: Values): Workloads {
-  integer(values.required('threads'), 'threads', 1, 1);
   return {
     sizesBytes: list(values.required('sizes'), (t) => sizeBytes(t, 'sizes', MIN_MESSAGE_BYTES, MAX_MESSAGE_BYTES)),
     depths: list(values.required('depths'), (t) => integer(t, 'depths', 1, MAX_DEPTH)),
@@ -227,7 +235,7 @@ async function client(values: Values): Promise<number> {
           });
           const after = usageOf(ends);
           records.push(
-            recordOf(who, cell, 1, end.info, figures, {
+            recordOf(who, cell, 1, end.info, [figures], {
               cpuSeconds: after.cpuSeconds - before.cpuSeconds,
               copiedBytes: after.copiedBytes - before.copiedBytes,
               retransmits: after.retransmits - before.retransmits,
@@ -258,14 +266,22 @@ export function runOptions(values: Values): RunOptions {
   const mtu = values.text('mtu');
   const clientLink = values.text('client-link');
   const cpus = values.text('cpus');
+  const threads = integer(values.required('threads'), 'threads', 1, MAX_THREADS);
+  const links = linkList(values.required('link'));
+  if (threads > 1) {
+    const why = [...links, clientLink ?? 'memif'].map(whyOnce).find((text) => text !== undefined);
+    if (why !== undefined) throw new UsageError(`--threads ${threads}: ${why}`);
+  }
+  const given = cpus === undefined ? allowedCpus() : list(cpus, (t) => integer(t, 'cpus', 0, 4095));
   return {
     ...workloads(values),
+    threads,
     stacks: parseStacks(values.required('stacks')),
-    links: linkList(values.required('link')),
+    links,
     vethMtu: integer(values.required('veth-mtu'), 'veth-mtu', 576, MAX_VETH_MTU),
     trustLink: values.flag('trust-link'),
     rounds: integer(values.required('rounds'), 'rounds', 1, MAX_ROUNDS),
-    cpus: cpus === undefined ? allowedCpus().slice(0, 2) : list(cpus, (t) => integer(t, 'cpus', 0, 4095)).slice(0, 2),
+    cpus: given.slice(0, 2 * threads),
     ...(clientLink !== undefined ? { clientLink } : {}),
     ...(mtu !== undefined ? { mtu: integer(mtu, 'mtu', 576, 65535) } : {}),
   };

@@ -1,4 +1,4 @@
-import { type CellSummary, type Summary, sizeText } from './results.js';
+import { type CellSummary, contenderName, type Summary, sizeText } from './results.js';
 import type { RunRecord } from './types.js';
 
 // Results as rows of text.
@@ -75,19 +75,31 @@ export function summaryRow(cell: CellSummary, entry: Summary): string[] {
   ];
 }
 
-/** A line per stack and wire: link, MTU, offloads, hugepages, CPUs, and what its driver copies. */
+/** A line per stack and wire: link, MTU, offloads, hugepages, CPUs, threads, and what its driver copies; then warnings. */
 export function conditionLines(records: readonly RunRecord[]): string[] {
   const lines = new Map<string, Set<string>>();
   for (const { result } of records) {
     if (result.error !== undefined) continue;
-    const { stack, wire, link, driver, mtu, offloads, hugepages, driverCopies, placement } = result;
+    const { stack, wire, link, driver, mtu, offloads, hugepages, driverCopies, placement, threads } = result;
     // The socket path of a memif says nothing, and is another one every time.
     const name = stack === 'lunet' ? `${link.split(':')[0]} (${driver})` : wire === 'direct' ? link : `veth (${link})`;
     const pages = stack === 'lunet' ? `, ${hugepages ? 'on hugepages' : 'without hugepages'}` : '';
     const line = `${stack}: ${name}, MTU ${mtu}, offloads: ${offloads}${pages}; copies per payload byte: ${driverCopies}`;
-    lines.set(line, (lines.get(line) ?? new Set()).add(placement));
+    const where = threads === 1 ? placement : `${placement} for each of ${threads} threads`;
+    lines.set(line, (lines.get(line) ?? new Set()).add(where));
   }
-  return [...lines].map(([line, placements]) => `${line}; on ${[...placements].join(' and on ')}`);
+  const conditions = [...lines].map(([line, placements]) => `${line}; on ${[...placements].join(' and on ')}`);
+  return [...conditions, ...warningLines(records)];
+}
+
+/** Warnings by text, each once, with whom they are about. */
+function warningLines(records: readonly RunRecord[]): string[] {
+  const names = new Map<string, Set<string>>();
+  for (const { result } of records) {
+    const { warning } = result;
+    if (warning !== undefined) names.set(warning, (names.get(warning) ?? new Set()).add(contenderName(result)));
+  }
+  return [...names].map(([text, about]) => `warning: ${[...about].join(', ')}: ${text}`);
 }
 
 /** Errors by text, each once, with how often it came. */

@@ -48,6 +48,15 @@ export function latencyRecorder(): LatencyRecorder {
   };
 }
 
+/** One snapshot of what several recorded. */
+export function mergeSnapshots(...snapshots: readonly number[][]): number[] {
+  const counts = new Map<number, number>();
+  for (const pairs of snapshots) {
+    for (let i = 0; i < pairs.length; i += 2) counts.set(pairs[i], (counts.get(pairs[i]) ?? 0) + pairs[i + 1]);
+  }
+  return [...counts].sort(([a], [b]) => a - b).flat();
+}
+
 /** Merges snapshots into one histogram of nanoseconds. */
 export function toHistogram(...snapshots: readonly number[][]): Histogram {
   const histogram = build({

@@ -1,5 +1,5 @@
 import type { Histogram } from 'hdr-histogram-js';
-import { percentileUs, toHistogram } from './histogram.js';
+import { mergeSnapshots, percentileUs, toHistogram } from './histogram.js';
 import type { ClientFigures, EndInfo, Mode, Placement, RunRecord, RunResult, StackName, Usage, Wire } from './types.js';
 
 // From what a run measured to rows, and from the rows of all rounds to one figure each.
@@ -14,6 +14,7 @@ export interface Contender {
 export interface Cell {
   sizeBytes: number;
   depth: number;
+  /** Of each thread. */
   connections: number;
 }
 
@@ -28,18 +29,40 @@ export function contenderName({ stack, mode, placement, wire }: Contender): stri
 export const sizeText = (bytes: number): string =>
   bytes >= 1024 && bytes % 1024 === 0 ? `${bytes / 1024} KiB` : `${bytes} B`;
 
+/** Threads measured at the same time: requests and their rate are sums, the time is the longest. */
+function together(lanes: readonly ClientFigures[]): ClientFigures & { rpcPerSecond: number } {
+  const sum = (pick: (lane: ClientFigures) => number): number => lanes.reduce((total, lane) => total + pick(lane), 0);
+  return {
+    seconds: Math.max(...lanes.map((lane) => lane.seconds)),
+    rpcs: sum((lane) => lane.rpcs),
+    rpcPerSecond: sum((lane) => (lane.seconds > 0 ? lane.rpcs / lane.seconds : 0)),
+    errors: sum((lane) => lane.errors),
+    latencyNs: mergeSnapshots(...lanes.map((lane) => lane.latencyNs)),
+  };
+}
+
+/** What several processes spent. @param oneCounter They read their retransmissions from one counter, which counts once. */
+export function mergeUsage(usages: readonly Usage[], oneCounter: boolean): Usage {
+  const sum = (key: keyof Usage): number => usages.reduce((total, usage) => total + usage[key], 0);
+  return {
+    cpuSeconds: sum('cpuSeconds'),
+    copiedBytes: sum('copiedBytes'),
+    retransmits: oneCounter ? Math.max(...usages.map(({ retransmits }) => retransmits)) : sum('retransmits'),
+  };
+}
+
+/** @param lanes What the client of each thread measured. @param usage Of all processes together. */
 export function recordOf(
   contender: Contender,
   cell: Cell,
   round: number,
   info: EndInfo,
-  figures: ClientFigures,
+  lanes: readonly ClientFigures[],
   usage: Usage,
 ): RunRecord {
-  const { seconds, rpcs, errors, latencyNs } = figures;
+  const { seconds, rpcs, rpcPerSecond, errors, latencyNs } = together(lanes);
   const histogram = toHistogram(latencyNs);
   const kernel = contender.stack === 'kernel';
-  const rpcPerSecond = seconds > 0 ? rpcs / seconds : 0;
   return {
     latencyNs,
     result: {
@@ -49,7 +72,7 @@ export function recordOf(
       driver: info.driver,
       round,
       ...cell,
-      threads: 1,
+      threads: lanes.length,
       seconds,
       rpcs,
       rpcPerSecond,
@@ -78,6 +101,7 @@ export function failedRecord(
   round: number,
   info: EndInfo | undefined,
   link: string,
+  threads: number,
   error: string,
 ): RunRecord {
   const known: EndInfo = info ?? {
@@ -90,8 +114,8 @@ export function failedRecord(
     driverCopies: 'not known',
   };
   const figures: ClientFigures = { seconds: 0, rpcs: 0, errors: 1, latencyNs: [] };
-  const record = recordOf(contender, cell, round, known, figures, { cpuSeconds: 0, copiedBytes: 0, retransmits: 0 });
-  return { ...record, result: { ...record.result, error } };
+  const record = recordOf(contender, cell, round, known, [figures], { cpuSeconds: 0, copiedBytes: 0, retransmits: 0 });
+  return { ...record, result: { ...record.result, threads, error } };
 }
 
 export const median = (values: readonly number[]): number => {
@@ -125,6 +149,7 @@ export interface Summary extends Contender {
   /** The better of its placements on this wire. */
   bestPlacement: boolean;
   link: string;
+  threads: number;
   rounds: number;
   rpcPerSecond: number;
   /** Slowest and fastest round. */
@@ -142,6 +167,7 @@ export interface Summary extends Contender {
   retransmits: number;
   errors: number;
   error: string | undefined;
+  warning: string | undefined;
   histogram: Histogram;
   /** Against the kernel's baseline in the same cell on a comparable wire; NaN without one. */
   rpcRatio: number;
@@ -193,7 +219,7 @@ function summaryOf(name: string, records: readonly RunRecord[]): Summary {
     const values = good.map(pick).filter((value): value is number => value !== null);
     return values.length > 0 ? [Math.min(...values), Math.max(...values)] : [Number.NaN, Number.NaN];
   };
-  const { stack, mode, placement, wire, link } = results[0];
+  const { stack, mode, placement, wire, link, threads } = results[0];
   return {
     stack,
     mode,
@@ -201,6 +227,7 @@ function summaryOf(name: string, records: readonly RunRecord[]): Summary {
     wire,
     name,
     link,
+    threads,
     baseline: results.some((result) => result.baseline),
     bestPlacement: false,
     rounds: results.length,
@@ -219,6 +246,7 @@ function summaryOf(name: string, records: readonly RunRecord[]): Summary {
     retransmits: sum((r) => r.retransmits),
     errors: sum((r) => r.errors),
     error: results.find((result) => result.error !== undefined)?.error,
+    warning: good.find((result) => result.warning !== undefined)?.warning,
     histogram: toHistogram(...records.map((record) => record.latencyNs)),
     rpcRatio: Number.NaN,
     p99Ratio: Number.NaN,

@@ -1,19 +1,11 @@
 import { readFileSync } from 'node:fs';
-import { Child, killChildren } from './child.js';
+import { availableParallelism } from 'node:os';
+import { killChildren } from './child.js';
+import { cpuWarning } from './cpus.js';
+import { type LaneOptions, Lanes } from './lanes.js';
 import { type Cell, type Contender, contenderName, failedRecord, markBaseline, recordOf, sizeText } from './results.js';
-import type {
-  ClientFigures,
-  EndInfo,
-  EndSpec,
-  Mode,
-  Placement,
-  RunRecord,
-  StackName,
-  Usage,
-  Wire,
-  Workload,
-} from './types.js';
-import { carries, isVeth, needVeth, type OpenWire, openWire, type WireOptions, wiresOf } from './wire.js';
+import type { Mode, Placement, RunRecord, StackName, Wire } from './types.js';
+import { carries, isVeth, needVeth, wiresOf } from './wire.js';
 
 export interface RunOptions {
   stacks: readonly { stack: StackName; mode: Mode }[];
@@ -26,7 +18,10 @@ export interface RunOptions {
   /** What is measured: every combination of the three, or exactly `cells`. */
   sizesBytes: readonly number[];
   depths: readonly number[];
+  /** Of each thread. */
   connections: readonly number[];
+  /** Of each end, each with a stack, a link and connections of its own; 1 by default. */
+  threads?: number;
   cells?: readonly Cell[];
   seconds: number;
   warmupSeconds: number;
@@ -37,7 +32,7 @@ export interface RunOptions {
   /** lunet computes and verifies no checksums: for links in shared memory. */
   trustLink: boolean;
   verify: boolean;
-  /** The CPUs of server and client; empty: do not pin. */
+  /** For server and client of the first thread, of the second, …, in turn; empty: do not pin. */
   cpus: readonly number[];
   onProgress?: (progress: Progress) => void;
 }
@@ -48,86 +43,8 @@ export interface Progress {
   what: string;
 }
 
-const PORT = 7077;
-const OPEN_SECONDS = 20;
-const USAGE_SECONDS = 5;
-/** Connecting, draining and closing, on top of the time that is measured. */
-const SLACK_SECONDS = 15;
-
-/** One or two processes with a server and a client end between them. */
-class Pair {
-  private constructor(
-    private readonly server: Child,
-    private readonly client: Child,
-    private readonly wire: OpenWire,
-    readonly info: EndInfo,
-  ) {}
-
-  static async open(contender: Contender, options: RunOptions): Promise<Pair> {
-    const { stack, mode, placement } = contender;
-    const wire = await openWire(contender.wire, stack, wireOptions(options));
-    const started: Child[] = [];
-    const start = async (what: string, cpu: number, namespace = wire.serverNamespace): Promise<Child> => {
-      const name = `the ${stack === 'kernel' && mode === 'copy' ? 'kernel' : `${stack} ${mode}`} ${what}`;
-      const child = await Child.start(name, options.cpus[cpu], namespace);
-      started.push(child);
-      return child;
-    };
-    const common = { stack, mode, port: PORT, trustLink: options.trustLink };
-    const open = async (child: Child, spec: EndSpec): Promise<EndInfo> =>
-      (await child.ask({ type: 'open', spec }, 'opened', OPEN_SECONDS)).info;
-    try {
-      if (placement === 'one thread') {
-        const both = await start('process', 0);
-        const mtu = options.mtu === undefined ? {} : { mtu: options.mtu };
-        const port = stack === 'kernel' ? 0 : PORT;
-        return new Pair(both, both, wire, await open(both, { ...common, ...mtu, role: 'both', port }));
-      }
-      const server = await start('server', 0);
-      const client = await start('client', placement === 'two CPUs' ? 1 : 0, wire.clientNamespace);
-      const info = await open(server, { ...common, ...wire.server, role: 'server' });
-      await open(client, { ...common, ...wire.client, role: 'client', port: info.port });
-      return new Pair(server, client, wire, info);
-    } catch (error) {
-      for (const child of started) child.kill();
-      await wire.close();
-      throw error;
-    }
-  }
-
-  async measure(workload: Workload): Promise<{ figures: ClientFigures; usage: Usage }> {
-    const limit = workload.warmupSeconds + workload.seconds + SLACK_SECONDS;
-    const before = await this.client.ask({ type: 'run', workload }, 'measuring', limit);
-    const shared = this.server === this.client;
-    const usage = (): Promise<{ usage: Usage }> => this.server.ask({ type: 'usage' }, 'usage', USAGE_SECONDS);
-    const serverBefore = shared ? undefined : await usage();
-    const after = await this.client.expect('result', limit);
-    const serverAfter = shared ? undefined : await usage();
-    const spent = (key: keyof Usage): number =>
-      after.usage[key] -
-      before.usage[key] +
-      (serverBefore !== undefined && serverAfter !== undefined ? serverAfter.usage[key] - serverBefore.usage[key] : 0);
-    return {
-      figures: after.figures,
-      usage: {
-        cpuSeconds: spent('cpuSeconds'),
-        copiedBytes: spent('copiedBytes'),
-        retransmits: spent('retransmits'),
-      },
-    };
-  }
-
-  async close(): Promise<void> {
-    await Promise.allSettled([this.client.close(), ...(this.server === this.client ? [] : [this.server.close()])]);
-    await this.wire.close();
-  }
-
-  async kill(): Promise<void> {
-    this.client.kill();
-    this.server.kill();
-    await this.wire.close();
-  }
-}
+/** Lanes that begin further apart than this share of the measured time were not measured at the same time. */
+const MOST_SKEW = 0.1;
 
 export const isMemoryLink = (link: string): boolean => link === 'memory' || link.startsWith('memory:');
 
@@ -151,9 +68,10 @@ function readCpuList(): string {
   }
 }
 
-function wireOptions(options: RunOptions): WireOptions {
-  const { clientLink, mtu, vethMtu } = options;
-  return { link: options.links.find((link) => !isVeth(link)) ?? '', clientLink, mtu, vethMtu };
+function laneOptions(options: RunOptions): LaneOptions {
+  const { clientLink, mtu, vethMtu, trustLink, cpus, threads = 1 } = options;
+  const link = options.links.find((one) => !isVeth(one)) ?? '';
+  return { threads, wire: { link, clientLink, mtu, vethMtu }, trustLink, cpus };
 }
 
 function contendersOf(options: RunOptions): Contender[] {
@@ -184,8 +102,9 @@ export async function runMatrix(options: RunOptions): Promise<RunRecord[]> {
   const cells = options.cells ?? combinations(options);
   const total = contenders.length * cells.length * options.rounds;
   const records: RunRecord[] = [];
+  const laning = laneOptions(options);
   if (options.links.some(isVeth)) needVeth();
-  let pair: Pair | undefined;
+  let lanes: Lanes | undefined;
   const onSignal = (signal: NodeJS.Signals): void => {
     killChildren();
     process.exit(signal === 'SIGINT' ? 130 : 143);
@@ -196,42 +115,55 @@ export async function runMatrix(options: RunOptions): Promise<RunRecord[]> {
       // Each round begins with another stack, so that a drift of the machine does not fall on one of them alone.
       const turn = contenders.map((_, i) => contenders[(i + round - 1) % contenders.length]);
       for (const contender of turn) {
-        // A pair that does not open would not open for the next cell either.
+        // Lanes that do not open would not open for the next cell either.
         let unopened: unknown;
         for (const cell of cells) {
           options.onProgress?.({ done: records.length, total, what: progressText(contender, cell, round, options) });
           try {
             if (unopened !== undefined) throw unopened;
-            pair ??= await Pair.open(contender, options).catch((error: unknown) => {
+            lanes ??= await Lanes.open(contender, laning).catch((error: unknown) => {
               unopened = error;
               throw error;
             });
-            const workload = {
-              ...cell,
-              seconds: options.seconds,
-              warmupSeconds: options.warmupSeconds,
-              verify: options.verify,
-            };
-            const { figures, usage } = await pair.measure(workload);
-            records.push(recordOf(contender, cell, round, pair.info, figures, usage));
+            records.push(await measure(lanes, contender, cell, round, options));
           } catch (error) {
-            await pair?.kill();
+            await lanes?.kill();
             const message = error instanceof Error ? error.message : String(error);
-            records.push(failedRecord(contender, cell, round, pair?.info, wireOptions(options).link, message));
-            pair = undefined;
+            const { wire, threads } = laning;
+            records.push(failedRecord(contender, cell, round, lanes?.info, wire.link, threads, message));
+            lanes = undefined;
           }
         }
-        await pair?.close();
-        pair = undefined;
+        await lanes?.close();
+        lanes = undefined;
       }
     }
     options.onProgress?.({ done: total, total, what: 'done' });
   } finally {
     process.off('SIGINT', onSignal).off('SIGTERM', onSignal);
-    await pair?.kill();
+    await lanes?.kill();
   }
   markBaseline(records.map((record) => record.result));
   return records;
+}
+
+async function measure(
+  lanes: Lanes,
+  contender: Contender,
+  cell: Cell,
+  round: number,
+  options: RunOptions,
+): Promise<RunRecord> {
+  const { seconds, warmupSeconds, verify, threads = 1, cpus } = options;
+  const { figures, usage, skewSeconds } = await lanes.measure({ ...cell, seconds, warmupSeconds, verify });
+  const apart = `threads began more than ${MOST_SKEW * 100} % of the measured time apart`;
+  const warnings = [
+    cpuWarning(contender, threads, cpus, availableParallelism()),
+    skewSeconds > seconds * MOST_SKEW ? apart : undefined,
+  ].filter((text) => text !== undefined);
+  const record = recordOf(contender, cell, round, lanes.info, figures, usage);
+  if (warnings.length > 0) record.result.warning = warnings.join('; ');
+  return record;
 }
 
 function progressText(contender: Contender, cell: Cell, round: number, options: RunOptions): string {

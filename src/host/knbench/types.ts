@@ -10,7 +10,9 @@ export type Mode = 'zc' | 'copy' | 'rpc' | 'epoll' | 'busy';
 /** What joins the ends: see wire.ts. */
 export type Wire = 'direct' | 'veth' | 'bare veth';
 
-/** Where the two ends run. `one thread`: both in one process, on one event loop. `by hand`: started separately. */
+/**
+ * Where the two ends of each thread run. `one thread`: both in one process, on one event loop. `by hand`: started separately.
+ */
 export type Placement = 'two CPUs' | 'one CPU' | 'one thread' | 'by hand';
 
 export interface EndSpec {
@@ -100,8 +102,11 @@ export interface RunResult {
   round: number;
   sizeBytes: number;
   depth: number;
+  /** Of each thread. */
   connections: number;
+  /** Of each end, measured at the same time: requests, rates, copies, retransmissions, errors and processor time are sums. */
   threads: number;
+  /** Of the thread that took longest. */
   seconds: number;
   rpcs: number;
   rpcPerSecond: number;
@@ -115,16 +120,18 @@ export interface RunResult {
   /** lunet counts its copies; the kernel's are computed: into and out of the socket at both ends. */
   copiedBytesSource: 'counted' | 'computed';
   driverCopies: string;
-  /** lunet: both ends' own. kernel: Tcp RetransSegs of the whole network namespace. */
+  /** lunet: all ends' own. kernel: Tcp RetransSegs of the whole network namespace. */
   retransmits: number;
   errors: number;
-  /** Both processes, user and system, over the measured time. */
+  /** All processes, user and system, over the measured time. */
   cpuSeconds: number;
   mtu: number;
   offloads: string;
   hugepages: boolean;
   /** Why the run failed; its figures are zero then. */
   error?: string;
+  /** What keeps the figures from meaning what they seem to. */
+  warning?: string;
 }
 
 /** A result with its latency distribution, which the JSON rows leave out. */

@@ -24,6 +24,12 @@ export interface WireOptions {
   vethMtu?: number | undefined;
 }
 
+/** Which of the wires that are open at once, one for each thread of an end, a wire is. */
+export interface WireTurn {
+  index: number;
+  count: number;
+}
+
 export interface OpenWire {
   readonly server: Partial<EndSpec>;
   readonly client: Partial<EndSpec>;
@@ -45,10 +51,36 @@ export function carries(wire: Wire, stack: StackName): boolean {
   return wire !== 'bare veth' || stack === 'kernel';
 }
 
-export async function openWire(wire: Wire, stack: StackName, options: WireOptions): Promise<OpenWire> {
+/**
+ * Why a link cannot be had once for each of several threads; undefined where it can: a veth pair, a memif without a path and
+ * links in one process are made anew, of a memif's path there are several.
+ */
+export function whyOnce(link: string): string | undefined {
+  const [scheme] = link.split(':');
+  if (isVeth(link) || scheme === 'memif' || scheme === 'memory') return undefined;
+  return `more threads than one need a link each, and there is one ${link}: use memif, memif:PATH, memory: or xdp`;
+}
+
+/** `memif:PATH`, or `memif:PATH-0`, `memif:PATH-1`, … for several threads. Throws ERR_LUNET_THREADS. */
+function linkOfTurn(link: string, { index, count }: WireTurn): string {
+  if (count === 1) return link;
+  const why = whyOnce(link);
+  if (why !== undefined) throw codeError('ERR_LUNET_THREADS', why);
+  const question = link.indexOf('?');
+  const end = question < 0 ? link.length : question;
+  return `${link.slice(0, end)}-${index}${link.slice(end)}`;
+}
+
+/** Wires open at once share nothing: sockets have folders or paths of their own, veth pairs namespaces. */
+export async function openWire(
+  wire: Wire,
+  stack: StackName,
+  options: WireOptions,
+  turn: WireTurn = { index: 0, count: 1 },
+): Promise<OpenWire> {
   if (wire !== 'direct') return openVeth(wire, stack, options);
   if (stack === 'kernel') return { server: { port: 0 }, client: {}, close: () => Promise.resolve() };
-  const links = directLinks(options);
+  const links = directLinks(options, turn);
   const mtu = options.mtu === undefined ? {} : { mtu: options.mtu };
   return {
     server: { ...mtu, link: links.server, address: `${SERVER_ADDRESS}/24` },
@@ -57,23 +89,42 @@ export async function openWire(wire: Wire, stack: StackName, options: WireOption
   };
 }
 
+/** Folders of sockets; removed with their wire, or when this process ends. */
+const folders = new Set<string>();
+
+function removeFolder(folder: string): void {
+  folders.delete(folder);
+  rmSync(folder, { recursive: true, force: true });
+}
+
+const removeFolders = (): void => folders.forEach(removeFolder);
+
 /** The two links of a pair. A memif without a path gets a socket of its own, removed afterwards. */
-function directLinks({ link, clientLink }: WireOptions): { server: string; client: string; remove(): void } {
-  if (clientLink !== undefined) return { server: link, client: clientLink, remove: () => undefined };
+function directLinks(
+  { link, clientLink }: WireOptions,
+  turn: WireTurn,
+): { server: string; client: string; remove(): void } {
+  if (clientLink !== undefined) {
+    return { server: linkOfTurn(link, turn), client: linkOfTurn(clientLink, turn), remove: () => undefined };
+  }
   if (link === 'memif' || link === 'memif:') {
     const folder = mkdtempSync(join(tmpdir(), 'lunet-knbench-'));
-    const remove = (): void => rmSync(folder, { recursive: true, force: true });
-    process.once('exit', remove);
+    if (folders.size === 0) process.once('exit', removeFolders);
+    folders.add(folder);
     return {
-      ...directLinks({ link: `memif:${join(folder, 'memif.sock')}` }),
+      ...withRoles(`memif:${join(folder, 'memif.sock')}`),
       remove() {
-        process.off('exit', remove);
-        remove();
+        removeFolder(folder);
+        if (folders.size === 0) process.off('exit', removeFolders);
       },
     };
   }
+  return { ...withRoles(linkOfTurn(link, turn)), remove: () => undefined };
+}
+
+function withRoles(link: string): { server: string; client: string } {
   const withRole = (role: string): string => `${link}${link.includes('?') ? '&' : '?'}role=${role}`;
-  return { server: withRole('server'), client: withRole('client'), remove: () => undefined };
+  return { server: withRole('server'), client: withRole('client') };
 }
 
 /** A new pair for every turn: nothing of one stack (an XDP program, a neighbour) is there when the next begins. */
