@@ -148,7 +148,8 @@ test('an idle end sleeps, uses next to no CPU, and answers when a frame comes', 
   const end = await startXdp('?ports=7777');
   end.tell('collect');
   end.tell('sleep');
-  await delay(200);
+  // The process has only just begun, and has code to compile.
+  await delay(1500);
   const before = await end.report();
   assert.is(before.canSleep, true);
   await delay(1000);
