@@ -1,6 +1,6 @@
-// Runs of plain segments (plain.ts): new data that goes in one turn. What follows the first segment has its headers copied
-// from it, and only the sequence number, the flags, the lengths and the checksums are made anew, from sums of what stays the
-// same. What decides on them is asked once for all. Each segment has its record (decision 005).
+// Runs of plain segments (plain.ts): new data that goes in one turn. Their headers are planned once, and only sequence number,
+// flags, lengths and checksums are made for each, from sums of what stays the same. What decides on them is asked once for
+// all. Each segment has its record (decision 005).
 //
 // Nothing that the segments of a run share can change before its end: acknowledgment, window, timestamps, ECN, route and MAC.
 

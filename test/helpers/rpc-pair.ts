@@ -125,3 +125,9 @@ export async function failure(promise: Promise<unknown>): Promise<RpcError> {
   }
   throw new Error('nothing went wrong');
 }
+
+/** Bytes that say where they are, and of which message. */
+export const pattern = (length: number, seed = 7): Buffer =>
+  Buffer.from(Uint8Array.from({ length }, (_, i) => (i * 31 + seed) % 251));
+
+export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
