@@ -31,7 +31,8 @@ function ticks(pid: number): number {
 }
 
 async function share(pid: number): Promise<number> {
-  await delay(500);
+  // The process has only just begun, and has code to compile.
+  await delay(2000);
   const before = ticks(pid);
   const began = performance.now();
   await delay(SECONDS * 1000);

@@ -44,7 +44,6 @@ const MEMIF_LOOK_MS = 5;
 const MEMIF_RETRY_MS = 50;
 /** How often a sleeper looks whether its peer is still the one that will wake it, and where there is none whether one has come. */
 const WAKEUP_CHECK_MS = 50;
-const PEER_CHECK_MS = 10;
 /** Kernel drivers that hand over frames whose TCP checksum a local sender left for hardware that does not exist. */
 const PARTIAL_CHECKSUM_DRIVERS = new Set(['veth', 'tun', 'bridge', 'virtio_net']);
 const SHARED_RINGS = '1 on transmit, 1 on receive (into and out of the shared rings)';
@@ -129,14 +128,11 @@ function portLink(info: LinkInfo, port: NativePort, uri: DpdkUri): Link {
     if (!memif) return true;
     stopWakeupCheck();
     // Without a peer there is nobody to send a signal: its coming is what wakes the loop.
-    wakeupCheck = setInterval(
-      () => {
-        if (alone ? !port.linkUp() : !port.wakeupStale()) return;
-        port.disarmWakeup();
-        wake();
-      },
-      alone ? PEER_CHECK_MS : WAKEUP_CHECK_MS,
-    );
+    wakeupCheck = setInterval(() => {
+      if (alone ? !port.linkUp() : !port.wakeupStale()) return;
+      port.disarmWakeup();
+      wake();
+    }, WAKEUP_CHECK_MS);
     wakeupCheck.unref();
     return true;
   }
