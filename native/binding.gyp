@@ -5,6 +5,7 @@
       "sources": [
         "addon.cc",
         "burst.cc",
+        "checksum.cc",
         "eal.cc",
         "error.cc",
         "iface.cc",

@@ -149,9 +149,11 @@ void Port::transmitIntoRings() {
   while (tail != head) {
     const Frame frame = frameAt(tail, head);
     if (frame.segments == 0) break;
-    if (likely(frame.valid)) {
+    const Segment first = segmentAt(txRing_.entries, txRing_.mask, tail);
+    const bool summed = (frame.flags & TXF_TCP_CSUM) != 0;
+    if (likely(frame.valid && (!summed || memif::Rings::canSum(first)))) {
       bool whole = true;
-      rings_.beginFrame();
+      rings_.beginFrame(summed ? first.headers.l2 + first.headers.l3 : 0);
       for (uint32_t i = 0; whole && i < frame.segments; i++) {
         const Segment segment = segmentAt(txRing_.entries, txRing_.mask, tail + i);
         whole = rings_.append(reinterpret_cast<uint8_t*>(delta_ + segment.addr), segment.len);
@@ -252,7 +254,8 @@ uint32_t Port::receive() {
 }
 
 uint32_t Port::receiveFromRings(rte_mbuf** frames) {
-  const auto received = rings_.receive(pool_.mempool(), frames, rxLimit_, kEnoughBytes, options_.frameBytes);
+  const bool verify = sumsInCopy_ && (load(CFG_FLAGS) & CFGF_RX_TRUST) == 0;
+  const auto received = rings_.receive(pool_.mempool(), frames, {rxLimit_, kEnoughBytes, options_.frameBytes}, verify);
   counts_.rxTooLong += received.tooLong;
   counts_.rxInvalid += received.invalid;
   return received.frames;

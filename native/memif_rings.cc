@@ -20,6 +20,9 @@ constexpr uint32_t kLine = 64;
 constexpr uint32_t kPage = 4096;
 /** Shorter pieces, headers above all, are sooner in the peer's hands through the cache. */
 constexpr uint32_t kLeastStreamedBytes = 512;
+/** What a slot holds at least: Ethernet's, IPv4's and TCP's header are in one piece. */
+constexpr uint32_t kLeastSlotBytes = 64;
+constexpr uint32_t kTcp = sizeof(rte_ether_hdr) + sizeof(rte_ipv4_hdr);
 
 #ifdef __SSE2__
 /** Whole cache lines past the cache; a fence must follow before the peer is told. */
@@ -61,6 +64,26 @@ bool within(const Region& region, const Descriptor& descriptor) {
   return descriptor.region == 0 && static_cast<uint64_t>(descriptor.offset) + descriptor.length <= region.bytes;
 }
 
+/**
+ * Whether a frame is TCP on IPv4 without options, whole, without padding, and its checksum is right. `sum`: all behind the IP
+ * header. False says nothing: the core looks for itself.
+ */
+bool tcpSumIsRight(const uint8_t* frame, uint32_t bytes, ChecksumSum sum) {
+  rte_ether_hdr ethernet;
+  rte_ipv4_hdr ip;
+  memcpy(&ethernet, frame, sizeof ethernet);
+  memcpy(&ip, frame + sizeof ethernet, sizeof ip);
+  if (ethernet.ether_type != RTE_BE16(RTE_ETHER_TYPE_IPV4) || ip.version_ihl != RTE_IPV4_VHL_DEF || ip.next_proto_id != IPPROTO_TCP ||
+      (ip.fragment_offset & RTE_BE16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) != 0 ||
+      ip.total_length != rte_cpu_to_be_16(static_cast<uint16_t>(bytes - sizeof ethernet))) {
+    return false;
+  }
+  // The pseudo-header: RFC 9293 §3.1.
+  sum.addWords(static_cast<uint64_t>(ip.src_addr) + ip.dst_addr);
+  sum.addWords(static_cast<uint64_t>(rte_cpu_to_be_16(static_cast<uint16_t>(bytes - kTcp))) + RTE_BE16(IPPROTO_TCP));
+  return sum.folded() == 0xffff;
+}
+
 }  // namespace
 
 void Rings::detach() {
@@ -95,23 +118,24 @@ void Rings::refresh(const Port& port) {
   bool usable = receive_.ring && transmit_.ring;
   if (usable && transmit->fromClient()) {
     slotBytes_ = transmit_.at(1).offset - transmit_.at(0).offset;
-    usable = slotBytes_ != 0 && slotBytes_ <= UINT16_MAX;
+    usable = slotBytes_ >= kLeastSlotBytes && slotBytes_ <= UINT16_MAX;
   }
   if (!usable) detach();
 }
 
-Rings::Received Rings::receive(rte_mempool* pool, rte_mbuf** frames, uint32_t most, uint32_t enoughBytes, uint32_t frameBytes) {
+Rings::Received Rings::receive(rte_mempool* pool, rte_mbuf** frames, const Limits& limits, bool verify) {
   Received result;
   const Side side = receive_;
   DriverQueue& queue = *side.queue;
   const bool fromClient = queue.fromClient();
   const uint16_t begin = fromClient ? queue.lastHead : queue.lastTail;
-  const uint16_t end = acquire(fromClient ? side.ring->head : side.ring->tail);
+  const uint16_t& filled = fromClient ? side.ring->head : side.ring->tail;
+  const uint16_t end = distance_.sample([&filled] { return acquire(filled); });
   const uint16_t pending = static_cast<uint16_t>(end - begin);
   uint16_t taken = 0;
   uint32_t total = 0;
   if (likely(pending <= side.size)) {
-    while (taken < pending && result.frames < most && total < enoughBytes) {
+    while (taken < pending && result.frames < limits.frames && total < limits.enoughBytes) {
       rte_mbuf* frame = rte_pktmbuf_alloc(pool);
       if (unlikely(!frame)) break;
       auto* to = rte_pktmbuf_mtod(frame, uint8_t*);
@@ -120,16 +144,21 @@ Rings::Received Rings::receive(rte_mempool* pool, rte_mbuf** frames, uint32_t mo
       bool valid = true;
       bool fits = true;
       bool more = true;
+      ChecksumSum sum;
       while (more && taken + slots < pending) {
         const Descriptor descriptor = snapshot(side.at(static_cast<uint16_t>(begin + taken + slots)));
         slots++;
         more = (descriptor.flags & kNext) != 0;
         valid = valid && within(region_, descriptor);
-        fits = fits && valid && descriptor.length <= frameBytes - bytes;
-        if (likely(fits)) {
-          memcpy(to + bytes, region_.at + descriptor.offset, descriptor.length);
-          bytes += descriptor.length;
+        fits = fits && valid && descriptor.length <= limits.frameBytes - bytes;
+        if (unlikely(!fits)) continue;
+        const uint8_t* from = region_.at + descriptor.offset;
+        memcpy(to + bytes, from, descriptor.length);
+        if (verify) {
+          const uint32_t unsummed = bytes < kTcp ? std::min(kTcp - bytes, descriptor.length) : 0;
+          sum.add(to + bytes + unsummed, descriptor.length - unsummed);
         }
+        bytes += descriptor.length;
       }
       taken = static_cast<uint16_t>(taken + slots);
       if (unlikely(more || !fits || bytes == 0)) {
@@ -141,6 +170,7 @@ Rings::Received Rings::receive(rte_mempool* pool, rte_mbuf** frames, uint32_t mo
       frame->data_len = static_cast<uint16_t>(bytes);
       frame->pkt_len = bytes;
       frame->port = queue.port;
+      if (verify && bytes > kTcp && tcpSumIsRight(to, bytes, sum)) frame->ol_flags |= RTE_MBUF_F_RX_L4_CKSUM_GOOD;
       frames[result.frames++] = frame;
       total += bytes;
     }
@@ -164,6 +194,10 @@ Rings::Received Rings::receive(rte_mempool* pool, rte_mbuf** frames, uint32_t mo
   return result;
 }
 
+bool Rings::canSum(const Segment& first) {
+  return first.headers.fit(first.len) && first.headers.l2 + first.headers.l3 + sizeof(rte_tcp_hdr) <= kLeastSlotBytes;
+}
+
 void Rings::beginSend() {
   const Ring& ring = *transmit_.ring;
   const bool fromClient = transmit_.queue->fromClient();
@@ -172,11 +206,15 @@ void Rings::beginSend() {
   const uint32_t free = fromClient ? transmit_.size - static_cast<uint16_t>(slot_ - acquire(ring.tail))
                                    : static_cast<uint16_t>(acquire(ring.head) - slot_);
   free_ = free <= transmit_.size ? static_cast<uint16_t>(free) : 0;
+  pastCache_ = stream_ == Stream::kAlways || (stream_ == Stream::kFar && distance_.isFar());
   bytes_ = 0;
   frames_ = 0;
 }
 
-void Rings::beginFrame() {
+void Rings::beginFrame(uint32_t tcp) {
+  tcp_ = tcp;
+  checksumAt_ = nullptr;
+  sum_ = {};
   used_ = 0;
   descriptor_ = nullptr;
   room_ = 0;
@@ -192,8 +230,8 @@ bool Rings::nextSlot() {
   descriptor_ = &transmit_.at(static_cast<uint16_t>(slot_ + used_));
   Descriptor own = snapshot(*descriptor_);
   if (transmit_.queue->fromClient()) own.length = slotBytes_;
-  // A peer that offers what is not there gets nothing.
-  if (unlikely(own.length == 0 || !within(region_, own))) return false;
+  // A peer that offers what is not there, or no room for headers, gets nothing.
+  if (unlikely(own.length < kLeastSlotBytes || !within(region_, own))) return false;
   used_++;
   to_ = region_.at + own.offset;
   room_ = own.length;
@@ -202,7 +240,7 @@ bool Rings::nextSlot() {
 }
 
 inline void Rings::copyOut(uint8_t* to, const uint8_t* from, uint32_t bytes) {
-  if (!stream_ || bytes < kLeastStreamedBytes) {
+  if (!pastCache_ || bytes < kLeastStreamedBytes) {
     memcpy(to, from, bytes);
     return;
   }
@@ -210,6 +248,7 @@ inline void Rings::copyOut(uint8_t* to, const uint8_t* from, uint32_t bytes) {
   const uint32_t lines = (bytes - ragged) & ~(kLine - 1);
   memcpy(to, from, ragged);
   streamLines(to + ragged, from + ragged, lines);
+  pastCacheBytes_ += lines;
   memcpy(to + ragged + lines, from + ragged + lines, bytes - ragged - lines);
 }
 
@@ -217,7 +256,13 @@ bool Rings::append(const uint8_t* from, uint32_t bytes) {
   while (bytes != 0) {
     if (room_ == 0 && !nextSlot()) return false;
     const uint32_t part = std::min(bytes, room_);
-    copyOut(to_ + filled_, from, part);
+    uint8_t* to = to_ + filled_;
+    copyOut(to, from, part);
+    if (tcp_ != 0) {
+      const uint32_t unsummed = checksumAt_ ? 0 : tcp_;
+      sum_.add(from + unsummed, part - unsummed);
+      if (!checksumAt_) checksumAt_ = to + tcp_ + offsetof(rte_tcp_hdr, cksum);
+    }
     filled_ += part;
     room_ -= part;
     from += part;
@@ -228,6 +273,10 @@ bool Rings::append(const uint8_t* from, uint32_t bytes) {
 }
 
 void Rings::finishFrame() {
+  if (checksumAt_) {
+    const auto checksum = static_cast<uint16_t>(~sum_.folded());
+    memcpy(checksumAt_, &checksum, sizeof checksum);
+  }
   descriptor_->flags = 0;
   descriptor_->length = filled_;
   slot_ = static_cast<uint16_t>(slot_ + used_);
@@ -239,7 +288,7 @@ void Rings::endSend() {
   if (slot_ == firstSlot_) return;
   Ring& ring = *transmit_.ring;
   DriverQueue& queue = *transmit_.queue;
-  if (stream_) fenceStreams();
+  if (pastCache_) fenceStreams();
   release(queue.fromClient() ? ring.head : ring.tail, slot_);
   queue.packets += frames_;
   queue.bytes += bytes_;

@@ -14,14 +14,19 @@
 
 #include <cstdint>
 
+#include "checksum.h"
+#include "memif_distance.h"
 #include "memif_driver.h"
+#include "segment.h"
 
 namespace lunet::memif {
 
+/** When frames are written past the cache; by default while the peer's core shares none with this one. */
+enum class Stream { kFar, kNever, kAlways };
+
 class Rings {
  public:
-  /** `stream`: frames are written past the cache. */
-  explicit Rings(bool stream) : stream_(stream) {}
+  explicit Rings(Stream stream) : stream_(stream) {}
 
   /** Finds the rings of a port that is connected, or lets go of them. Between two control handlers, not under one. */
   void refresh(const Port& port);
@@ -34,20 +39,33 @@ class Rings {
     uint32_t tooLong = 0;
     uint32_t invalid = 0;
   };
-  /** At most `most` frames, and none after the one that fills `enoughBytes`. Each is in one piece of at most `frameBytes`. */
-  Received receive(rte_mempool* pool, rte_mbuf** frames, uint32_t most, uint32_t enoughBytes, uint32_t frameBytes);
+  struct Limits {
+    uint32_t frames;
+    /** No frame after the one that fills so many. */
+    uint32_t enoughBytes;
+    uint32_t frameBytes;
+  };
+  /** Each frame is in one piece. `verify`: TCP's checksums (IPv4) are, and what is right is marked so. */
+  Received receive(rte_mempool* pool, rte_mbuf** frames, const Limits& limits, bool verify);
 
+  /** Whether the TCP checksum of a frame that begins so can be filled in on the way. */
+  static bool canSum(const Segment& first);
   /** Around the frames of one burst. */
   void beginSend();
   void endSend();
-  /** Begins a frame; then append() for each piece, then finish(). */
-  void beginFrame();
+  /**
+   * Begins a frame; then append() for each piece, then finishFrame(). `tcp`: where its TCP header is, whose checksum is to be
+   * filled in and holds the pseudo-header's sum, and which the first piece has whole; 0 for none.
+   */
+  void beginFrame(uint32_t tcp);
   /** False when the ring has no room for the frame: nothing of it is sent. */
   bool append(const uint8_t* from, uint32_t bytes);
   void finishFrame();
 
   /** Frames' slots the peer has not read yet. */
   uint32_t unread() const;
+  /** Bytes written past the cache. */
+  uint64_t pastCacheBytes() const { return pastCacheBytes_; }
 
  private:
   struct Side {
@@ -63,7 +81,9 @@ class Rings {
   bool nextSlot();
   void copyOut(uint8_t* to, const uint8_t* from, uint32_t bytes);
 
-  const bool stream_;
+  const Stream stream_;
+  Distance distance_;
+  uint64_t pastCacheBytes_ = 0;
   Region region_;
   uintptr_t receiveRing_ = 0;
   Side receive_;
@@ -72,6 +92,7 @@ class Rings {
   uint32_t slotBytes_ = 0;
 
   // The burst being sent, and the frame in it.
+  bool pastCache_ = false;
   uint16_t slot_ = 0;
   uint16_t firstSlot_ = 0;
   uint16_t free_ = 0;
@@ -82,6 +103,10 @@ class Rings {
   uint32_t room_ = 0;
   uint32_t filled_ = 0;
   uint32_t frames_ = 0;
+  /** Where the frame's TCP header begins, and its checksum in the ring once that is known. */
+  uint32_t tcp_ = 0;
+  uint8_t* checksumAt_ = nullptr;
+  ChecksumSum sum_;
 };
 
 }  // namespace lunet::memif

@@ -138,6 +138,7 @@ Outcome Port::open() {
  */
 void Port::negotiateOffloads() {
   if (!options_.checksums) return;
+  sumsInCopy_ = options_.memif;
   rxOffloads_ = info_.rx_offload_capa & kRxChecksumOffloads;
   if ((info_.tx_offload_capa & kChecksumOffloads) != kChecksumOffloads) return;
   txOffloads_ |= kChecksumOffloads;

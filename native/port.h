@@ -13,6 +13,7 @@
 #include "memif_rings.h"
 #include "pool.h"
 #include "quiesce.h"
+#include "segment.h"
 #include "xdp.h"
 #include "zones.h"
 
@@ -30,8 +31,7 @@ struct PortOptions {
   /** AF_XDP: the interface the program is attached to. */
   std::string xdpInterface;
   bool memif = false;
-  /** memif: frames are written past the cache. */
-  bool stream = false;
+  memif::Stream stream = memif::Stream::kFar;
   /** The driver takes chains of segments although it does not say so. */
   bool forceMultiSegment = false;
   /** Checksum offload in both directions, and TSO, are used where the driver has them. */
@@ -96,7 +96,9 @@ class Port {
   const PortOptions& options() const { return options_; }
   const rte_eth_dev_info& info() const { return info_; }
   bool multiSegment() const { return multiSegment_; }
-  bool txChecksum() const { return (txOffloads_ & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) != 0; }
+  bool txChecksum() const { return sumsInCopy_ || (txOffloads_ & RTE_ETH_TX_OFFLOAD_TCP_CKSUM) != 0; }
+  /** TCP's checksums (IPv4) are filled in and verified by the shim, with its copies of the frames. */
+  bool sumsInCopy() const { return sumsInCopy_; }
   bool rxChecksum() const { return (rxOffloads_ & RTE_ETH_RX_OFFLOAD_TCP_CKSUM) != 0; }
   bool tso() const { return (txOffloads_ & RTE_ETH_TX_OFFLOAD_TCP_TSO) != 0; }
   const Zones& zones() const { return zones_; }
@@ -119,6 +121,8 @@ class Port {
   static unsigned memifPorts();
   /** memif: slots of frames the peer has not read yet; 0 where that is not known. */
   uint32_t unread() const;
+  /** memif: bytes written past the cache. */
+  uint64_t pastCacheBytes() const { return rings_.pastCacheBytes(); }
 
   /** rte_mbuf_extbuf_free_callback_t of segment mbufs: the driver is done with a segment. */
   static void segmentFreed(void* addr, void* opaque);
@@ -162,7 +166,7 @@ class Port {
   uint32_t stageFrame(uint32_t tail, uint32_t head);
   rte_mbuf* chain(uint32_t tail, uint32_t segments, bool copyHeaders);
   rte_mbuf* gather(uint32_t tail, uint32_t segments, uint32_t bytes);
-  bool requestOffload(rte_mbuf* frame, uint32_t flags, uint32_t lengths);
+  bool requestOffload(rte_mbuf* frame, uint32_t flags, const Headers& headers);
   void completeSegments(uint32_t tail, uint32_t segments);
   void complete(uint32_t addr) {
     const uint32_t head = load(CTL_DONE_HEAD);
@@ -186,6 +190,7 @@ class Port {
   rte_eth_dev_info info_ = {};
   uint64_t txOffloads_ = 0;
   uint64_t rxOffloads_ = 0;
+  bool sumsInCopy_ = false;
   bool multiSegment_ = false;
   /** A frame of one segment goes to the driver where it lies. AF_XDP sends only what lies in its UMEM, the receive pool. */
   bool lendsSingle_ = false;

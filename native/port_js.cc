@@ -83,7 +83,8 @@ PortOptions readOptions(const Napi::Object& from) {
   options.socketPath = text(from, "socketPath");
   options.xdpInterface = text(from, "xdpInterface");
   options.memif = flag(from, "memif");
-  options.stream = flag(from, "stream");
+  const std::string stream = text(from, "stream");
+  options.stream = stream == "on" ? memif::Stream::kAlways : stream == "off" ? memif::Stream::kNever : memif::Stream::kFar;
   options.forceMultiSegment = flag(from, "forceMultiSegment");
   options.checksums = flag(from, "checksums");
   options.tso = flag(from, "tso");
@@ -161,6 +162,7 @@ Napi::Value stats(const Handle& handle, const Napi::CallbackInfo& info) {
   set("rxTooLong", counts.rxTooLong);
   set("rxInvalid", counts.rxInvalid);
   set("txUnread", port.unread());
+  set("txPastCacheBytes", port.pastCacheBytes());
   set("freeInvalid", counts.freeInvalid);
   set("rxLent", port.lent());
   if (port.isOpen() && port.pool().mempool()) set("rxFreeObjects", rte_mempool_avail_count(port.pool().mempool()));
@@ -224,6 +226,7 @@ Napi::Value openPort(const Napi::CallbackInfo& info) {
   object.Set("multiSegment", Napi::Boolean::New(env, port.multiSegment()));
   object.Set("txChecksum", Napi::Boolean::New(env, port.txChecksum()));
   object.Set("rxChecksum", Napi::Boolean::New(env, port.rxChecksum()));
+  object.Set("sumsInCopy", Napi::Boolean::New(env, port.sumsInCopy()));
   object.Set("tso", Napi::Boolean::New(env, port.tso()));
   object.Set("hugepages", Napi::Boolean::New(env, eal::hugepages()));
   object.Set("maxMtu", Napi::Number::New(env, port.info().max_mtu));

@@ -1,9 +1,5 @@
 // Frames of the core as mbufs for the driver: borrowed where it takes chains, gathered into one where it does not.
 
-#include <rte_ether.h>
-#include <rte_ip.h>
-#include <rte_tcp.h>
-
 #include <cstring>
 
 #include "port.h"
@@ -29,7 +25,7 @@ uint32_t Port::stageFrame(uint32_t tail, uint32_t head) {
     return 0;
   }
   if (flags & (TXF_IP_CSUM | TXF_TCP_CSUM)) {
-    if (unlikely(!requestOffload(frame, flags, offloadAt(txRing_.entries, txRing_.mask, tail)))) {
+    if (unlikely(!requestOffload(frame, flags, segmentAt(txRing_.entries, txRing_.mask, tail).headers))) {
       // Freeing it is its completion.
       rte_pktmbuf_free(frame);
       counts_.txInvalid++;
@@ -89,7 +85,7 @@ rte_mbuf* Port::gather(uint32_t tail, uint32_t segments, uint32_t bytes) {
     to += segment.len;
     // The first segment is the headers, and payload where it lies right behind them.
     if (i > 0) *linkCopiedBytes_ += segment.len;
-    else if (const uint32_t headers = segment.headers(); headers != 0) *linkCopiedBytes_ += segment.len - headers;
+    else if (const uint32_t headers = segment.headers.bytes(); headers != 0) *linkCopiedBytes_ += segment.len - headers;
     complete(segment.addr);
   }
   frame->data_len = static_cast<uint16_t>(bytes);
@@ -98,25 +94,30 @@ rte_mbuf* Port::gather(uint32_t tail, uint32_t segments, uint32_t bytes) {
 }
 
 /**
- * What the driver is to complete. `lengths`: TXD_OFFLOAD. False for lengths that do not fit the frame's first segment. With
- * TSO the driver also makes the IPv4 headers of the segments anew, so their checksums are its business too (rte_mbuf_core.h).
+ * What the driver is to complete. False for headers that do not fit the frame's first segment. With TSO the driver also makes
+ * the IPv4 headers of the segments anew, so their checksums are its business too (rte_mbuf_core.h).
  */
-bool Port::requestOffload(rte_mbuf* frame, uint32_t flags, uint32_t lengths) {
-  const uint32_t l2 = lengths & 0xff;
-  const uint32_t l3 = lengths >> 8 & 0xff;
-  const uint32_t l4 = lengths >> 16 & 0xff;
-  if (l2 < RTE_ETHER_HDR_LEN || l3 < sizeof(rte_ipv4_hdr) || l4 < sizeof(rte_tcp_hdr) || l2 + l3 + l4 > frame->data_len) {
-    return false;
-  }
-  frame->l2_len = l2;
-  frame->l3_len = l3;
-  frame->l4_len = l4;
-  auto* ip = rte_pktmbuf_mtod_offset(frame, rte_ipv4_hdr*, l2);
+bool Port::requestOffload(rte_mbuf* frame, uint32_t flags, const Headers& headers) {
+  if (!headers.fit(frame->data_len)) return false;
+  frame->l2_len = headers.l2;
+  frame->l3_len = headers.l3;
+  frame->l4_len = headers.l4;
+  auto* ip = rte_pktmbuf_mtod_offset(frame, rte_ipv4_hdr*, headers.l2);
   const bool v4 = ip->version_ihl >> 4 == 4;
+  if (sumsInCopy_) {
+    // A frame that does not go into the rings by the shim's own copy, which would have summed it.
+    if (!v4 || flags & TXF_TSO) return false;
+    const uint32_t l4 = headers.l2 + headers.l3;
+    ChecksumSum sum;
+    sum.add(rte_pktmbuf_mtod_offset(frame, uint8_t*, l4), frame->data_len - l4);
+    for (const rte_mbuf* part = frame->next; part; part = part->next) sum.add(rte_pktmbuf_mtod(part, uint8_t*), part->data_len);
+    rte_pktmbuf_mtod_offset(frame, rte_tcp_hdr*, l4)->cksum = static_cast<uint16_t>(~sum.folded());
+    return true;
+  }
   frame->ol_flags |= v4 ? RTE_MBUF_F_TX_IPV4 : RTE_MBUF_F_TX_IPV6;
   if (flags & TXF_TSO) {
     const uint32_t mss = flags >> TXF_TSO_MSS_SHIFT;
-    if (!tso() || !v4 || mss == 0 || l2 + l3 + l4 + mss > options_.frameBytes) return false;
+    if (!tso() || !v4 || mss == 0 || headers.bytes() + mss > options_.frameBytes) return false;
     frame->tso_segsz = static_cast<uint16_t>(mss);
     frame->ol_flags |= RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_IP_CKSUM;
     ip->hdr_checksum = 0;

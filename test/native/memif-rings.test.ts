@@ -1,50 +1,11 @@
 // The shim's own data path of memif: what it counts, frames over several slots, and peers that write nonsense into the rings.
-import { closeSync, mkdtempSync, openSync, readdirSync, readlinkSync, readSync, rmSync, writeSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { closeSync, openSync, readdirSync, readlinkSync, readSync, writeSync } from 'node:fs';
 import { test } from 'uvu';
 import * as assert from 'uvu/assert';
 import { TXF_END, TXF_START } from '../../src/host/core/layout.js';
 import { until } from '../helpers/netns.js';
-import { type EndProcess, startEnd } from './end-process.js';
-import { openEnd, type RingEnd } from './ring-end.js';
-
-const folder = mkdtempSync(join(tmpdir(), 'lunet-rings-'));
-process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
-let sockets = 0;
-const socket = (): string => join(folder, `${sockets++}.sock`);
-
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
-const frame = (seed: number, length: number): Uint8Array =>
-  Uint8Array.from({ length }, (_, i) => (i * 7 + seed * 31 + (i >> 8)) & 0xff);
-
-type Role = 'server' | 'client';
-
-/** An end here and one in a process of its own, which are connected. */
-async function pair(role: Role, parameters = ''): Promise<{ end: RingEnd; peer: EndProcess }> {
-  const path = socket();
-  const uri = (of: Role): string => `memif:${path}?role=${of}${parameters}`;
-  const early = role === 'client' ? await startEnd(uri('server')) : null;
-  const end = await openEnd(uri(role));
-  const peer = early ?? (await startEnd(uri('client')));
-  peer.tell('collect');
-  // Until it has read that, it sends back what comes.
-  await peer.report();
-  let sent = 0;
-  await until('the connection', () => {
-    end.turn();
-    sent += end.send(frame(0, 60)).length;
-    end.turn();
-    // Only the shim's own path knows what is unread, so it is this path that runs.
-    return end.link.stats().txFrames > 0;
-  });
-  // What was sent before the connection may still be on its way through the driver.
-  await until('the peer to have read everything', () => {
-    end.turn();
-    return end.completed.length === sent && end.link.stats().txUnread === 0;
-  });
-  return { end, peer };
-}
+import { collectedBy, frame, hex, pair } from './memif-pair.js';
+import type { RingEnd } from './ring-end.js';
 
 const LONGEST = 16_384;
 let places = 0;
@@ -54,15 +15,6 @@ function sendLong(end: RingEnd, whole: Uint8Array, firstBytes: number): void {
   const at = end.scratch + 4 * 1024 * 1024 + (places++ % 64) * LONGEST;
   end.u8.set(whole, at);
   end.sendRaw([at, firstBytes, TXF_START], [at + firstBytes, whole.length - firstBytes, TXF_END]);
-}
-
-async function collectedBy(end: RingEnd, peer: EndProcess, from: number, count: number): Promise<string[]> {
-  const deadline = Date.now() + 5000;
-  for (;;) {
-    end.turn();
-    const { collected } = await peer.report();
-    if (collected.length >= from + count || Date.now() > deadline) return collected.slice(from).map((one) => one.hex);
-  }
 }
 
 async function received(end: RingEnd, count: number): Promise<Uint8Array[]> {
@@ -106,6 +58,8 @@ for (const role of ['server', 'client'] as const) {
         }
       }
       assert.equal(await collectedBy(end, peer, before, sent.length), sent);
+      const { txPastCacheBytes } = end.link.stats();
+      assert.is(txPastCacheBytes > 0, stream === 'on', `${txPastCacheBytes} bytes past the cache`);
       end.close();
       await peer.kill('SIGKILL');
     });

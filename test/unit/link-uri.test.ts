@@ -24,7 +24,7 @@ test('each scheme is read with its parameters', () => {
     id: 3,
     rings: 12,
     slotBytes: 4096,
-    stream: false,
+    stream: 'auto',
     mtu: 3000,
     mac: new Uint8Array([2, 0, 0, 0, 0, 9]),
     burstFrames: 32,

@@ -78,6 +78,7 @@ export function openDpdkLink(uri: DpdkUri): Link {
     loopback: false,
     offloads: Object.freeze({
       txChecksum: port.txChecksum,
+      checksumsInCopy: port.sumsInCopy ? 'both' : 'none',
       rxChecksum: port.rxChecksum,
       tso: port.tso,
       multiSegment: port.multiSegment,

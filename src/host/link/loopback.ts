@@ -54,7 +54,7 @@ export function loopbackLink(options: MemoryLinkOptions = {}): Link {
     rxChecksumTrusted: false,
     offloads: Object.freeze({
       txChecksum: csum,
-      txChecksumInCopy: csum,
+      checksumsInCopy: csum ? 'tx' : 'none',
       rxChecksum: false,
       tso: false,
       multiSegment: true,

@@ -15,8 +15,8 @@ export interface NativePortOptions {
   socketPath?: string;
   xdpInterface?: string;
   memif?: boolean;
-  /** memif: frames are written past the cache. */
-  stream?: boolean;
+  /** memif: frames are written past the cache; `auto`: while the peer's core shares none with this one. */
+  stream?: 'on' | 'off' | 'auto';
   forceMultiSegment?: boolean;
   /** Which offloads to use where the driver has them. */
   checksums?: boolean;
@@ -50,6 +50,8 @@ export interface NativePort {
   readonly multiSegment: boolean;
   readonly txChecksum: boolean;
   readonly rxChecksum: boolean;
+  /** The shim fills in and verifies TCP's checksums (IPv4) with its copies of the frames. */
+  readonly sumsInCopy: boolean;
   readonly tso: boolean;
   readonly hugepages: boolean;
   readonly maxMtu: number;

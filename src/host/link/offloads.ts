@@ -3,12 +3,12 @@
 
 /** What of the stack's work a link takes over, as negotiated with its driver, and what the core does late or once. */
 export interface LinkOffloads {
-  /** The link fills in TCP's checksums (IPv4): its driver does, or see txChecksumInCopy. */
+  /** The link fills in TCP's checksums (IPv4): its driver does, or see checksumsInCopy. */
   txChecksum: boolean;
-  /** What fills them in is software, which sums the bytes while it copies the frame: one pass over them instead of two. */
-  txChecksumInCopy?: boolean;
   /** The driver says which received checksums it has verified; the core verifies the others. */
   rxChecksum: boolean;
+  /** Those that software fills in, or fills in and verifies, while it copies the frame: one pass over the bytes, not two. */
+  checksumsInCopy?: 'none' | 'tx' | 'both';
   /** The driver cuts frames of up to 64 KiB into segments (IPv4). */
   tso: boolean;
   /** The driver takes frames of several segments; otherwise the shim gathers them, counted. */
@@ -29,11 +29,12 @@ export interface OffloadSwitches {
 
 /** For reports: `checksums: driver tx, software rx; tso off; gso on; gro on; multi-segment frames`. */
 export function offloadsText(offloads: Readonly<LinkOffloads>): string {
-  const { txChecksum, txChecksumInCopy = false, rxChecksum, tso, multiSegment, gso, gro } = offloads;
-  const by = (driver: boolean): string => (driver ? 'driver' : 'software');
+  const { txChecksum, rxChecksum, checksumsInCopy = 'none', tso, multiSegment, gso, gro } = offloads;
+  const by = (inCopy: boolean, driver: boolean): string =>
+    inCopy ? 'software with the copy of the frame' : driver ? 'driver' : 'software';
   const onOff = (on: boolean): string => (on ? 'on' : 'off');
   return [
-    `checksums: ${txChecksumInCopy ? 'software, with the copy of the frame,' : by(txChecksum)} tx, ${by(rxChecksum)} rx`,
+    `checksums: ${by(checksumsInCopy !== 'none', txChecksum)} tx, ${by(checksumsInCopy === 'both', rxChecksum)} rx`,
     `tso ${onOff(tso)}`,
     `gso ${onOff(gso)}`,
     `gro ${onOff(gro)}`,

@@ -50,8 +50,8 @@ export type ParsedUri = Common &
         rings: number;
         /** Bytes of a slot; null: what a frame needs. */
         slotBytes: number | null;
-        /** Write frames past the cache. */
-        stream: boolean;
+        /** Write frames past the cache: always, never, or while the peer's core shares none with this one. */
+        stream: 'on' | 'off' | 'auto';
       }
     | {
         scheme: 'xdp';
@@ -229,7 +229,7 @@ function parseScheme(scheme: string, common: Common, parameters: Parameters): Pa
         id: parameters.number('id', 0, 0x7fffffff) ?? 0,
         rings: parameters.number('rings', 4, MAX_RINGS) ?? DEFAULT_RINGS,
         slotBytes: parameters.number('bsize', 64, 65472),
-        stream: parameters.onOff('stream') ?? false,
+        stream: parameters.choice('stream', ['on', 'off', 'auto']) ?? 'auto',
       };
     }
     case 'xdp':
