@@ -17,8 +17,8 @@ namespace {
 constexpr uint32_t kRefusalsUntilLinkCheck = 64;
 
 /**
- * memif: what one turn takes at most, but a frame. The peer works on the answers to it while the next are taken: with more at a
- * time the two take turns, and each waits for the other.
+ * memif: what one turn takes while the ring holds no more than a few times as much. The peer works on the answers to it while
+ * the next are taken: with more at a time the two take turns, and each waits for the other.
  */
 constexpr uint32_t kEnoughBytes = 16 * 1024;
 

@@ -15,6 +15,13 @@ namespace lunet::memif {
 
 class Distance {
  public:
+  /** Learns how fast this machine's clock counts: not before EAL has started. */
+  void begin() {
+#ifdef __SSE2__
+    farTicks_ = static_cast<uint64_t>(kFarNs * static_cast<double>(rte_get_tsc_hz()) / 1e9);
+#endif
+  }
+
   /** Whether the peer's core was found to share no cache with this one. */
   bool isFar() const { return far_; }
 
@@ -58,7 +65,7 @@ class Distance {
     else if (votes_ == kMostVotes) far_ = true;
   }
 
-  const uint64_t farTicks_ = static_cast<uint64_t>(kFarNs * static_cast<double>(rte_get_tsc_hz()) / 1e9);
+  uint64_t farTicks_ = 0;
   uint32_t reads_ = 0;
   int votes_ = 0;
 #endif

@@ -6,46 +6,21 @@
 #include <algorithm>
 #include <cstring>
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
+#include "lines.h"
 #include "port.h"
 
 namespace lunet::memif {
 
 namespace {
 
-constexpr uint32_t kLine = 64;
 constexpr uint32_t kPage = 4096;
 /** Shorter pieces, headers above all, are sooner in the peer's hands through the cache. */
 constexpr uint32_t kLeastStreamedBytes = 512;
+/** The part of what is in the ring that is taken at once when it is more than enough. */
+constexpr uint32_t kShare = 3;
 /** What a slot holds at least: Ethernet's, IPv4's and TCP's header are in one piece. */
 constexpr uint32_t kLeastSlotBytes = 64;
 constexpr uint32_t kTcp = sizeof(rte_ether_hdr) + sizeof(rte_ipv4_hdr);
-
-#ifdef __SSE2__
-/** Whole cache lines past the cache; a fence must follow before the peer is told. */
-void streamLines(uint8_t* to, const uint8_t* from, uint32_t bytes) {
-  for (uint32_t at = 0; at < bytes; at += kLine) {
-    const auto* source = reinterpret_cast<const __m128i*>(from + at);
-    auto* target = reinterpret_cast<__m128i*>(to + at);
-    const __m128i a = _mm_loadu_si128(source);
-    const __m128i b = _mm_loadu_si128(source + 1);
-    const __m128i c = _mm_loadu_si128(source + 2);
-    const __m128i d = _mm_loadu_si128(source + 3);
-    _mm_stream_si128(target, a);
-    _mm_stream_si128(target + 1, b);
-    _mm_stream_si128(target + 2, c);
-    _mm_stream_si128(target + 3, d);
-  }
-}
-
-void fenceStreams() { _mm_sfence(); }
-#else
-void streamLines(uint8_t* to, const uint8_t* from, uint32_t bytes) { memcpy(to, from, bytes); }
-void fenceStreams() {}
-#endif
 
 uint16_t acquire(const uint16_t& index) { return __atomic_load_n(&index, __ATOMIC_ACQUIRE); }
 void release(uint16_t& index, uint16_t value) { __atomic_store_n(&index, value, __ATOMIC_RELEASE); }
@@ -65,8 +40,8 @@ bool within(const Region& region, const Descriptor& descriptor) {
 }
 
 /**
- * Whether a frame is TCP on IPv4 without options, whole, without padding, and its checksum is right. `sum`: all behind the IP
- * header. False says nothing: the core looks for itself.
+ * Whether a frame is TCP on IPv4 without options, whole, without padding, and its checksum is right. `sum`: all of it. False
+ * says nothing: the core looks for itself.
  */
 bool tcpSumIsRight(const uint8_t* frame, uint32_t bytes, ChecksumSum sum) {
   rte_ether_hdr ethernet;
@@ -78,6 +53,9 @@ bool tcpSumIsRight(const uint8_t* frame, uint32_t bytes, ChecksumSum sum) {
       ip.total_length != rte_cpu_to_be_16(static_cast<uint16_t>(bytes - sizeof ethernet))) {
     return false;
   }
+  ChecksumSum headers;
+  headers.add(frame, kTcp);
+  sum.addWords(static_cast<uint16_t>(~headers.folded()));
   // The pseudo-header: RFC 9293 §3.1.
   sum.addWords(static_cast<uint64_t>(ip.src_addr) + ip.dst_addr);
   sum.addWords(static_cast<uint64_t>(rte_cpu_to_be_16(static_cast<uint16_t>(bytes - kTcp))) + RTE_BE16(IPPROTO_TCP));
@@ -113,6 +91,7 @@ void Rings::refresh(const Port& port) {
   receiveRing_ = reinterpret_cast<uintptr_t>(region_.at) + receive->ringOffset;
   DriverQueue* transmit = transmitQueue(port);
   if (Port::memifPorts() != 1 || !transmit || receive->type == transmit->type) return;
+  distance_.begin();
   receive_ = sideOf(receive);
   transmit_ = sideOf(transmit);
   bool usable = receive_.ring && transmit_.ring;
@@ -135,7 +114,8 @@ Rings::Received Rings::receive(rte_mempool* pool, rte_mbuf** frames, const Limit
   uint16_t taken = 0;
   uint32_t total = 0;
   if (likely(pending <= side.size)) {
-    while (taken < pending && result.frames < limits.frames && total < limits.enoughBytes) {
+    const uint32_t share = pending / kShare;
+    while (taken < pending && result.frames < limits.frames && (total < limits.enoughBytes || result.frames < share)) {
       rte_mbuf* frame = rte_pktmbuf_alloc(pool);
       if (unlikely(!frame)) break;
       auto* to = rte_pktmbuf_mtod(frame, uint8_t*);
@@ -152,12 +132,7 @@ Rings::Received Rings::receive(rte_mempool* pool, rte_mbuf** frames, const Limit
         valid = valid && within(region_, descriptor);
         fits = fits && valid && descriptor.length <= limits.frameBytes - bytes;
         if (unlikely(!fits)) continue;
-        const uint8_t* from = region_.at + descriptor.offset;
-        memcpy(to + bytes, from, descriptor.length);
-        if (verify) {
-          const uint32_t unsummed = bytes < kTcp ? std::min(kTcp - bytes, descriptor.length) : 0;
-          sum.add(to + bytes + unsummed, descriptor.length - unsummed);
-        }
+        sum.take(to + bytes, region_.at + descriptor.offset, descriptor.length);
         bytes += descriptor.length;
       }
       taken = static_cast<uint16_t>(taken + slots);
@@ -206,7 +181,9 @@ void Rings::beginSend() {
   const uint32_t free = fromClient ? transmit_.size - static_cast<uint16_t>(slot_ - acquire(ring.tail))
                                    : static_cast<uint16_t>(acquire(ring.head) - slot_);
   free_ = free <= transmit_.size ? static_cast<uint16_t>(free) : 0;
-  pastCache_ = stream_ == Stream::kAlways || (stream_ == Stream::kFar && distance_.isFar());
+  // A single frame is waited for, and comes sooner out of a cache, however far; several are limited by what passes in a second.
+  const bool several = frames_ > 1;
+  pastCache_ = stream_ == Stream::kAlways || (stream_ == Stream::kFar && several && distance_.isFar());
   bytes_ = 0;
   frames_ = 0;
 }
@@ -239,29 +216,25 @@ bool Rings::nextSlot() {
   return true;
 }
 
-inline void Rings::copyOut(uint8_t* to, const uint8_t* from, uint32_t bytes) {
-  if (!pastCache_ || bytes < kLeastStreamedBytes) {
-    memcpy(to, from, bytes);
-    return;
-  }
-  const uint32_t ragged = static_cast<uint32_t>(-reinterpret_cast<uintptr_t>(to) & (kLine - 1));
-  const uint32_t lines = (bytes - ragged) & ~(kLine - 1);
-  memcpy(to, from, ragged);
-  streamLines(to + ragged, from + ragged, lines);
-  pastCacheBytes_ += lines;
-  memcpy(to + ragged + lines, from + ragged + lines, bytes - ragged - lines);
-}
-
 bool Rings::append(const uint8_t* from, uint32_t bytes) {
   while (bytes != 0) {
     if (room_ == 0 && !nextSlot()) return false;
     const uint32_t part = std::min(bytes, room_);
     uint8_t* to = to_ + filled_;
-    copyOut(to, from, part);
+    const bool pastCache = pastCache_ && part >= kLeastStreamedBytes;
     if (tcp_ != 0) {
-      const uint32_t unsummed = checksumAt_ ? 0 : tcp_;
-      sum_.add(from + unsummed, part - unsummed);
-      if (!checksumAt_) checksumAt_ = to + tcp_ + offsetof(rte_tcp_hdr, cksum);
+      uint32_t unsummed = 0;
+      if (!checksumAt_) {
+        unsummed = tcp_;
+        checksumAt_ = to + tcp_ + offsetof(rte_tcp_hdr, cksum);
+        memcpy(to, from, unsummed);
+      }
+      if (pastCache) pastCacheBytes_ += sum_.copyPastCache(to + unsummed, from + unsummed, part - unsummed);
+      else sum_.copy(to + unsummed, from + unsummed, part - unsummed);
+    } else if (pastCache) {
+      pastCacheBytes_ += copyPastCache(to, from, part);
+    } else {
+      memcpy(to, from, part);
     }
     filled_ += part;
     room_ -= part;
@@ -288,7 +261,7 @@ void Rings::endSend() {
   if (slot_ == firstSlot_) return;
   Ring& ring = *transmit_.ring;
   DriverQueue& queue = *transmit_.queue;
-  if (pastCache_) fenceStreams();
+  if (pastCache_) fencePastCache();
   release(queue.fromClient() ? ring.head : ring.tail, slot_);
   queue.packets += frames_;
   queue.bytes += bytes_;

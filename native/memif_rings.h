@@ -21,7 +21,7 @@
 
 namespace lunet::memif {
 
-/** When frames are written past the cache; by default while the peer's core shares none with this one. */
+/** When frames are written past the cache; by default several at a time, while the peer's core shares none with this one. */
 enum class Stream { kFar, kNever, kAlways };
 
 class Rings {
@@ -41,7 +41,7 @@ class Rings {
   };
   struct Limits {
     uint32_t frames;
-    /** No frame after the one that fills so many. */
+    /** No frame after the one that fills so many, but a share of what is in the ring at least. */
     uint32_t enoughBytes;
     uint32_t frameBytes;
   };
@@ -79,7 +79,6 @@ class Rings {
   Side sideOf(DriverQueue* queue) const;
   void detach();
   bool nextSlot();
-  void copyOut(uint8_t* to, const uint8_t* from, uint32_t bytes);
 
   const Stream stream_;
   Distance distance_;
