@@ -118,7 +118,7 @@ export const calls: Target = {
   purpose: 'any call with any arguments, from callbacks too, while memory and rings run full',
   steps: 300,
   mostSteps: 1000,
-  inputs: 400,
+  inputs: 250,
   reaches: [
     'TcpActiveOpens',
     'TcpPassiveOpens',

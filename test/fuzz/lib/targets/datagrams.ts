@@ -28,7 +28,7 @@ export const datagrams: Target = {
   purpose: 'any call of UDP with any arguments, from callbacks too, while memory and rings run full',
   steps: 300,
   mostSteps: 1000,
-  inputs: 300,
+  inputs: 200,
   reaches: [
     'UdpInDatagrams',
     'UdpNoPorts',

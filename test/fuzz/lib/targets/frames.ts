@@ -307,7 +307,7 @@ export const frames: Target = {
   purpose: 'random and mutated frames into a core whose application is busy',
   steps: 400,
   mostSteps: 1200,
-  inputs: 400,
+  inputs: 250,
   reaches: [
     'ArpOutReplies',
     'IcmpOutEchoReps',

@@ -392,7 +392,7 @@ export const options: Target = {
   purpose: 'TCP options of every kind and shape in every state, against a reference',
   steps: 300,
   mostSteps: 600,
-  inputs: 500,
+  inputs: 300,
   reaches: [
     'TcpActiveOpens',
     'TcpPassiveOpens',
