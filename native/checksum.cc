@@ -1,6 +1,7 @@
 #include "checksum.h"
 
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
 
 #include "lines.h"
@@ -44,7 +45,7 @@ uint64_t sumWords(const uint8_t* from, size_t count) {
  * A vector is a whole cache line: more of the lines that another core has are under way at a time than with shorter ones, so
  * summing them costs nothing. With VBMI2 came the processors that do not slow down for 512 bits.
  */
-const bool kWideVectors = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi2");
+const bool kWideVectors = !getenv("LUNET_NO_AVX512") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi2");
 
 template <bool kPastCache>
 __attribute__((target("avx512f,avx512bw"))) uint64_t copyWide(uint8_t* to, const uint8_t* from, uint32_t bytes) {
@@ -92,6 +93,8 @@ void ChecksumSum::add(const uint8_t* from, uint32_t bytes) {
   memcpy(&rest, from + 8 * words, bytes % 8);
   append(sumWords(from, words) + (rest & UINT32_MAX) + (rest >> 32), bytes);
 }
+
+bool ChecksumSum::takesForFree() { return kWideVectors; }
 
 void ChecksumSum::take(uint8_t* to, const uint8_t* from, uint32_t bytes) {
   if (kWideVectors) {

@@ -10,6 +10,8 @@ class ChecksumSum {
  public:
   /** Adds a piece. */
   void add(const uint8_t* from, uint32_t bytes);
+  /** Whether take() is no slower than a copy alone. */
+  static bool takesForFree();
   /** Copies a piece that another core has written to where this one last wrote, and adds what has arrived. */
   void take(uint8_t* to, const uint8_t* from, uint32_t bytes);
   /** Copies a piece to where another core last read or wrote, and adds it. */
