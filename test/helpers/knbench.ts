@@ -1,5 +1,16 @@
 import * as assert from 'uvu/assert';
-import type { RunResult } from '../../src/host/knbench/types.js';
+import type { EndInfo, RunResult } from '../../src/host/knbench/types.js';
+
+/** What an end on memif says of itself. */
+export const endInfo: EndInfo = {
+  port: 1,
+  link: 'memif:/x.sock',
+  driver: 'net_memif',
+  mtu: 1500,
+  offloads: 'none',
+  hugepages: true,
+  driverCopies: '1 on transmit',
+};
 
 /** Every cell was answered without an error, and lunet sent nothing twice. */
 export function checkResults(results: readonly RunResult[]): void {

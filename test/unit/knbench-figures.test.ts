@@ -3,17 +3,9 @@ import * as assert from 'uvu/assert';
 import { figureCells, figureJson, figuresOf, figureTable } from '../../src/host/knbench/figures.js';
 import { figuresHtml } from '../../src/host/knbench/figures-html.js';
 import { type Cell, type Contender, failedRecord, markBaseline, recordOf } from '../../src/host/knbench/results.js';
-import type { EndInfo, RunRecord } from '../../src/host/knbench/types.js';
+import type { RunRecord } from '../../src/host/knbench/types.js';
+import { endInfo as info } from '../helpers/knbench.js';
 
-const info: EndInfo = {
-  port: 1,
-  link: 'memif:/x.sock',
-  driver: 'net_memif',
-  mtu: 1500,
-  offloads: 'none',
-  hugepages: true,
-  driverCopies: '1',
-};
 const plan = { sizesBytes: [64, 65536], depths: [1, 16], connections: 1 };
 const zc: Contender = { stack: 'lunet', mode: 'zc', placement: 'two CPUs', wire: 'direct' };
 const node = (placement: Contender['placement']): Contender => ({ ...zc, stack: 'kernel', mode: 'copy', placement });

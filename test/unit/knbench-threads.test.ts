@@ -6,18 +6,10 @@ import { conditionLines } from '../../src/host/knbench/format.js';
 import { latencyRecorder, mergeSnapshots, toHistogram } from '../../src/host/knbench/histogram.js';
 import { type Contender, failedRecord, mergeUsage, recordOf, summarize } from '../../src/host/knbench/results.js';
 import { runMatrix } from '../../src/host/knbench/run.js';
-import type { ClientFigures, EndInfo } from '../../src/host/knbench/types.js';
+import type { ClientFigures } from '../../src/host/knbench/types.js';
 import { openWire } from '../../src/host/knbench/wire.js';
+import { endInfo as info } from '../helpers/knbench.js';
 
-const info: EndInfo = {
-  port: 1,
-  link: 'memif:/x.sock',
-  driver: 'net_memif',
-  mtu: 1500,
-  offloads: 'none',
-  hugepages: true,
-  driverCopies: '1 on transmit',
-};
 const zc: Contender = { stack: 'lunet', mode: 'zc', placement: 'two CPUs', wire: 'direct' };
 const node: Contender = { stack: 'kernel', mode: 'copy', placement: 'one CPU', wire: 'direct' };
 const cell = { sizeBytes: 1000, depth: 1, connections: 3 };
